@@ -1,0 +1,84 @@
+"""Terms and beliefs: what a plan knows about going on, and what the run tells it of the price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """What is believed before the first sample, declared or fitted (`fit(bank)`).
+
+    `voting`: (theta, phi, weight) rows: kinds of question on which a draw is right with probability theta, hits
+    the one systematic mistake with probability phi, and is some fresh wrong answer otherwise; weights sum to 1.
+    `success`: (a, b) of theta ~ Beta(a, b), the chance that one draw passes an exact check.
+    `fitted` says that they come from a bank, so that P(right) may be called a confidence.
+    """
+
+    voting: tuple[tuple[float, float, float], ...]
+    success: tuple[float, float] = (0.5, 1.0)
+    fitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one more step costs and what it must buy.
+
+    `price`: value (probability units) that a dollar must buy. `wrong`: cost of a wrong answer as a share of a
+    right one's worth. `cost`: expected dollars of one step. `seconds`: expected seconds of one wave, however wide
+    it is. `per_second`: dollars that a second is worth. `steps`: how many steps the purse can pay at their worst.
+    """
+
+    price: float
+    cost: float
+    steps: int
+    priors: Priors
+    wrong: float = 0.0
+    seconds: float = 0.0
+    per_second: float = 0.0
+
+    @property
+    def step_price(self) -> float:
+        """What one more step must buy, in value."""
+        return self.price * self.cost
+
+    @property
+    def wave_price(self) -> float:
+        """What one more wave must buy for its time alone, in value."""
+        return self.price * self.seconds * self.per_second
+
+    def value(self, p: float) -> float:
+        """U(p): the value of answering with P(right) = p, when abstaining is worth nothing."""
+        return max(0.0, p - (1.0 - p) * self.wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The best adaptive way on: the size of its next wave (0: stop), and over its whole course the expected gain
+    in value, expected dollars and expected seconds."""
+
+    size: int
+    gain: float
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def net(self, terms: Terms) -> float:
+        """Gain less price, in value."""
+        return self.gain - terms.price * (self.cost + self.seconds * terms.per_second)
+
+
+STOP = Continuation(0, 0.0)
+
+
+class Belief(Protocol):
+    """Frozen evidence. Contract: `best(terms).size` never exceeds `terms.steps`, and its net falls, never rises,
+    as the price rises; `p` is None where nothing is known."""
+
+    def p(self, terms: Terms) -> float | None:
+        """P(right) of the answer on offer."""
+        ...
+
+    def best(self, terms: Terms) -> Continuation:
+        """The best continuation at these terms."""
+        ...

@@ -1,0 +1,83 @@
+"""What is sent to a language model and what comes back: the vocabulary of `models/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Sampling parameters. `None` leaves the provider's default, but for `max_tokens`: a call without an upper
+    bound on its output cannot be held, so there always is one.
+
+    `effort` is the reasoning effort ("low", "medium", "high") where the model has one. `extra` are further
+    provider parameters as sorted (name, value) pairs, values JSON-ready and hashable.
+    """
+
+    temperature: float | None = None
+    max_tokens: int = 512
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    effort: str | None = None
+    logprobs: bool = False
+    extra: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call: `n` completions of the same messages. `seed` is passed on where the provider takes one."""
+
+    messages: tuple[Message, ...]
+    params: Params = Params()
+    n: int = 1
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call as the provider reported them. `cached` is part of `prompt`, `reasoning` part of
+    `completion`. Where `n` > 1, `completion` is the sum over all choices."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One choice. `logprobs` are the natural-log probabilities of its tokens, where asked for and available;
+    `tokens` its completion tokens where they are known per choice."""
+
+    text: str
+    finish: str = "stop"
+    tokens: int | None = None
+    logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`request.n` completions and what they used. `usage` is None where the provider did not say: the call is
+    then billed at its hold. `model` is the name that the provider reports."""
+
+    completions: tuple[Completion, ...]
+    usage: Usage | None
+    model: str = ""
+
+
+class Model(Protocol):
+    """Anything that completes. Raises `ModelError` (its subclasses say whose fault, whether a retry may help and
+    whether the call may be billed). Must be cancellable, and safe to call from many tasks at once."""
+
+    async def complete(self, request: Request) -> Response: ...

@@ -1,0 +1,175 @@
+"""Every error that satisfice raises, one tree. Whose fault it is decides the branch.
+
+    SatisficeError
+    |- CallerError             the request is wrong: fix the call
+    |  |- BadQuery               empty, not text, larger than the model's context
+    |  |- BadBudget              negative, NaN, zero
+    |  |- BadSettings            satisfice.toml cannot be read
+    |  |- UnknownName            no such model, strategy, run ... (names the nearest)
+    |  |- NoModelConfigured      nobody said which model
+    |  |- MissingExtra           an optional dependency is not installed
+    |  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
+    |- BudgetError             the money is not there
+    |  |- BudgetTooSmall         not even one call fits (says what one costs)
+    |  `- UnpricedModel          no price known: refused, not guessed
+    |- ModelError              the provider failed
+    |  |- ModelUnavailable       down, overloaded, rate limited (worth retrying)
+    |  |- ModelTimeout           no reply in time (worth retrying, billed)
+    |  |- MissingKey             no credentials (names the variable)
+    |  |- ModelRefused           the provider rejects this request
+    |  `- BadCompletion          an empty or malformed reply (billed)
+    |- GatherFailed            too few branches survived
+    |- ToolError               a tool raised, or is not known
+    |- NoAnswer                the run ended and has nothing to show
+    |- NobodyToAsk             a person is needed and the journal is off
+    |- TraceMiss               a bank cannot answer this request (replay only)
+    `- StoreError              journal or bank cannot be read or written
+       `- RunIsActive            another process is running this run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class SatisficeError(Exception):
+    """Base of all. `code` is a stable word for machines; `details` are JSON-ready facts."""
+
+    code = "error"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details: dict[str, Any] = details
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON-ready data."""
+        return {"code": self.code, "message": str(self), **self.details}
+
+
+class CallerError(SatisficeError):
+    code = "caller"
+
+
+class BadQuery(CallerError):
+    code = "bad_query"
+
+
+class BadBudget(CallerError):
+    code = "bad_budget"
+
+
+class BadSettings(CallerError):
+    code = "bad_settings"
+
+
+class UnknownName(CallerError):
+    """A name that nobody registered."""
+
+    code = "unknown_name"
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str]) -> UnknownName:
+        """The error for `name`, with the nearest of `known` suggested."""
+        names = sorted(known)
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        listing = f" Known: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}." if names else ""
+        return cls(f"unknown {kind} {name!r}.{hint}{listing}", kind=kind, name=name, nearest=near[0] if near else None)
+
+
+class NoModelConfigured(CallerError):
+    code = "no_model_configured"
+
+
+class MissingExtra(CallerError):
+    code = "missing_extra"
+
+    @classmethod
+    def of(cls, extra: str, purpose: str) -> MissingExtra:
+        return cls(f"{purpose} needs an optional part: pip install 'satisfice[{extra}]'", extra=extra)
+
+
+class JournalMismatch(CallerError):
+    code = "journal_mismatch"
+
+
+class BudgetError(SatisficeError):
+    code = "budget"
+
+
+class BudgetTooSmall(BudgetError):
+    code = "budget_too_small"
+
+
+class UnpricedModel(BudgetError):
+    code = "unpriced_model"
+
+
+class ModelError(SatisficeError):
+    """The provider failed. `transient` says whether the same call may work a moment later,
+    `sent` whether the provider may bill for it (then the hold is posted, not voided)."""
+
+    code = "model"
+    transient = False
+    sent = True
+
+
+class ModelUnavailable(ModelError):
+    code = "model_unavailable"
+    transient = True
+    sent = False
+
+
+class ModelTimeout(ModelError):
+    code = "model_timeout"
+    transient = True
+
+
+class MissingKey(ModelError):
+    code = "missing_key"
+    sent = False
+
+
+class ModelRefused(ModelError):
+    code = "model_refused"
+    sent = False
+
+
+class BadCompletion(ModelError):
+    code = "bad_completion"
+
+
+class GatherFailed(SatisficeError):
+    code = "gather_failed"
+
+    def __init__(self, message: str, errors: tuple[Exception, ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class ToolError(SatisficeError):
+    code = "tool"
+
+
+class NoAnswer(SatisficeError):
+    """The run ended without an answer. `__cause__` holds the fault, if there was one."""
+
+    code = "no_answer"
+
+
+class NobodyToAsk(SatisficeError):
+    code = "nobody_to_ask"
+
+
+class TraceMiss(SatisficeError):
+    code = "trace_miss"
+
+
+class StoreError(SatisficeError):
+    code = "store"
+
+
+class RunIsActive(StoreError):
+    code = "run_is_active"

@@ -1,0 +1,99 @@
+"""Task, contract, candidate: what is asked, what counts as an answer, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from .amounts import ZERO, Amounts
+from .completions import Message
+
+if TYPE_CHECKING:
+    from .answers import Reading
+    from .verdict import Verifier
+
+AnswerKind = Literal["number", "choice", "text", "json", "code"]
+KINDS: tuple[AnswerKind, ...] = ("number", "choice", "text", "json", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What counts as an answer. `choices` are the options of a choice (labels such as A, B, C, or the options'
+    own texts), `schema` the JSON Schema of a json answer, `language` that of code."""
+
+    kind: AnswerKind = "text"
+    choices: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    language: str = "python"
+
+    def read(self, text: str) -> Reading | None:
+        """The answer in a completion's text, or None where there is none. Pure and total: never raises."""
+        from .answers import read
+
+        return read(self, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible answer and where it came from.
+
+    `answer` is the answer as people write it, `key` its canonical form: two candidates agree when their keys do.
+    Both are None where the completion holds no answer. `confidence` is the mean log-probability of its tokens.
+    `path` is the effect's place in the run.
+    """
+
+    text: str
+    answer: str | None = None
+    key: str | None = None
+    model: str = ""
+    strategy: str = ""
+    path: str = ""
+    finish: str = "stop"
+    confidence: float | None = None
+    spent: Amounts = ZERO
+
+
+@dataclass(frozen=True)
+class Task:
+    """A query and the rules for its answer. The gold answer is never part of it.
+
+    `checks` are the verifiers that apply, exact ones first. `known` are candidates that are already paid for.
+    `prompts` override packaged prompt templates by name. `scope` names tenant and session for memory.
+    """
+
+    messages: tuple[Message, ...]
+    contract: Contract = Contract()
+    checks: tuple[Verifier, ...] = ()
+    known: tuple[Candidate, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    scope: tuple[str, ...] = ()
+    label: str = ""
+
+    @classmethod
+    def of(cls, query: str, kind: AnswerKind = "text", **fields: Any) -> Task:
+        """A task from plain text."""
+        return cls((Message("user", query),), Contract(kind), **fields)
+
+    @cached_property
+    def id(self) -> str:
+        """Identifies the question: `label` if given (a bank's question id), else a hash of query and contract."""
+        if self.label:
+            return self.label
+        seen = blake2b(digest_size=8)
+        for message in self.messages:
+            seen.update(f"{message.role}\x1f{message.content}\x1e".encode("utf-8", "surrogatepass"))
+        seen.update(repr((self.contract.kind, self.contract.choices)).encode())
+        return seen.hexdigest()
+
+    @property
+    def query(self) -> str:
+        """The last user message."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    def knowing(self, found: tuple[Candidate, ...]) -> Task:
+        """The same task with further candidates already paid for."""
+        return replace(self, known=self.known + found)

@@ -1,0 +1,49 @@
+"""Verdicts: what a check says of a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .amounts import ZERO, Amounts
+
+if TYPE_CHECKING:
+    from .plans import Plan
+    from .task import Candidate, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verifier's word on one candidate.
+
+    `score` lies in [0, 1]; None means unknown (the verifier failed or cannot tell). `p` is the calibrated
+    probability that the candidate is right, None while uncalibrated. `exact` says that the score is the truth:
+    1.0 is right and 0.0 is wrong. `evidence` is for people.
+    """
+
+    score: float | None
+    p: float | None = None
+    exact: bool = False
+    evidence: str = ""
+    spent: Amounts = ZERO
+
+    @property
+    def passed(self) -> bool:
+        """An exact pass: no further candidate is needed."""
+        return self.exact and self.score == 1.0
+
+
+class Verifier(Protocol):
+    """A pure function of task and candidate, or a plan (a generator of effects that returns a Verdict), so that
+    whatever it asks of a model is billed, journaled and replayed like everything else.
+
+    Optional attributes: `name`; `blocking = True` for a callable that may take long or do I/O of its own (it is
+    run off the event loop and its verdict is journaled); `needs(task)`, the effects of its worst case.
+    """
+
+    def __call__(self, task: Task, candidate: Candidate, /) -> Verdict | Plan[Verdict]: ...
+
+
+def name_of(thing: Any) -> str:
+    """The name of a verifier or strategy: its `name`, else what Python calls it."""
+    return str(getattr(thing, "name", None) or getattr(thing, "__name__", None) or type(thing).__name__)
