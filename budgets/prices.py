@@ -37,9 +37,21 @@ class Price:
     source: str = "declared"
 
     @classmethod
-    def per_million(cls, prompt: float, completion: float, source: str = "declared", **rest: int) -> Price:
-        """From dollars per million tokens, as price lists are written; rounded up to the pico-dollar."""
-        return cls(ceil(round(prompt * 1e6, 6)), ceil(round(completion * 1e6, 6)), source=source, **rest)
+    def per_million(
+        cls,
+        prompt: float,
+        completion: float,
+        source: str = "declared",
+        cached: float | None = None,
+        per_call: int = 0,
+    ) -> Price:
+        """From dollars per million tokens, as price lists are written, rounded up to the pico-dollar (`per_call` is
+        in nano-dollars)."""
+
+        def pico(usd: float) -> int:
+            return ceil(round(usd * 1e6, 6))
+
+        return cls(pico(prompt), pico(completion), None if cached is None else pico(cached), per_call, source=source)
 
     def cost(self, usage: Usage) -> int:
         """Nano-dollars of one call, rounded up."""

@@ -1,30 +1,30 @@
 """Every error that satisfice raises, one tree. Whose fault it is decides the branch.
 
-    SatisficeError
-    |- CallerError             the request is wrong: fix the call
-    |  |- BadQuery               empty, not text, larger than the model's context
-    |  |- BadBudget              negative, NaN, zero
-    |  |- BadSettings            satisfice.toml cannot be read
-    |  |- UnknownName            no such model, strategy, run ... (names the nearest)
-    |  |- NoModelConfigured      nobody said which model
-    |  |- MissingExtra           an optional dependency is not installed
-    |  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
-    |- BudgetError             the money is not there
-    |  |- BudgetTooSmall         not even one call fits (says what one costs)
-    |  `- UnpricedModel          no price known: refused, not guessed
-    |- ModelError              the provider failed
-    |  |- ModelUnavailable       down, overloaded, rate limited (worth retrying)
-    |  |- ModelTimeout           no reply in time (worth retrying, billed)
-    |  |- MissingKey             no credentials (names the variable)
-    |  |- ModelRefused           the provider rejects this request
-    |  `- BadCompletion          an empty or malformed reply (billed)
-    |- GatherFailed            too few branches survived
-    |- ToolError               a tool raised, or is not known
-    |- NoAnswer                the run ended and has nothing to show
-    |- NobodyToAsk             a person is needed and the journal is off
-    |- TraceMiss               a bank cannot answer this request (replay only)
-    `- StoreError              journal or bank cannot be read or written
-       `- RunIsActive            another process is running this run
+SatisficeError
+|- CallerError             the request is wrong: fix the call
+|  |- BadQuery               empty, not text, larger than the model's context
+|  |- BadBudget              negative, NaN, zero
+|  |- BadSettings            satisfice.toml cannot be read
+|  |- UnknownName            no such model, strategy, run ... (names the nearest)
+|  |- NoModelConfigured      nobody said which model
+|  |- MissingExtra           an optional dependency is not installed
+|  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
+|- BudgetError             the money is not there
+|  |- BudgetTooSmall         not even one call fits (says what one costs)
+|  `- UnpricedModel          no price known: refused, not guessed
+|- ModelError              the provider failed
+|  |- ModelUnavailable       down, overloaded, rate limited (worth retrying)
+|  |- ModelTimeout           no reply in time (worth retrying, billed)
+|  |- MissingKey             no credentials (names the variable)
+|  |- ModelRefused           the provider rejects this request
+|  `- BadCompletion          an empty or malformed reply (billed)
+|- GatherFailed            too few branches survived
+|- ToolError               a tool raised, or is not known
+|- NoAnswer                the run ended and has nothing to show
+|- NobodyToAsk             a person is needed and the journal is off
+|- TraceMiss               a bank cannot answer this request (replay only)
+`- StoreError              journal or bank cannot be read or written
+   `- RunIsActive            another process is running this run
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from .amounts import ZERO, Amounts
 
 if TYPE_CHECKING:
+    from .belief import Belief
     from .effects import Effect
     from .task import Candidate, Task
 
@@ -19,10 +20,12 @@ Plan: TypeAlias = "Generator[Effect[Any], Any, T]"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a plan offers or returns: a candidate (None: nothing worth saying) and why it is the one."""
+    """What a plan offers or returns: a candidate (None: nothing worth saying), why it is the one, and, where a plan
+    returns without offering, the evidence that P(right) is read from."""
 
     candidate: Candidate | None
     reason: str = "finished"
+    belief: Belief | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""The purse: what may still be spent, held in two phases and never overdrawn.
+
+Reserve the worst case before a call, settle from the reported usage after it, void what never left. A purse carved
+out of another one holds in both, all or none. At every instant posted + pending <= limit, on every level.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from ..core.amounts import NANO, Amounts
+from .budget import Budget, nanos
+
+UNLIMITED = 1 << 62
+DIMENSIONS = ("usd", "tokens", "calls")
+
+
+class Hold:
+    """A reservation. It resolves once: settled or voided."""
+
+    __slots__ = ("amounts", "open", "purse")
+
+    def __init__(self, purse: Purse, amounts: Amounts) -> None:
+        self.purse, self.amounts, self.open = purse, amounts, True
+
+
+class Purse:
+    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads."""
+
+    __slots__ = ("_lock", "limit", "overrun", "parent", "pending", "posted")
+
+    def __init__(self, limit: tuple[int, int, int], parent: Purse | None = None) -> None:
+        self.limit = limit
+        self.parent = parent
+        self.posted = [0, 0, 0]
+        self.pending = [0, 0, 0]
+        self.overrun = 0  # nano-dollars that a provider billed above the worst case it was held at
+        self._lock: Lock = parent._lock if parent is not None else Lock()
+
+    @classmethod
+    def of(cls, budget: Budget, parent: Purse | None = None) -> Purse:
+        """A purse with the budget's caps."""
+        usd = UNLIMITED if budget.usd is None else int(budget.usd * NANO + 1e-6)
+        if usd < 1 and budget.usd is not None:
+            usd = nanos(budget.usd)
+        return cls((usd, int(budget.tokens or UNLIMITED), int(budget.calls or UNLIMITED)), parent)
+
+    def room(self) -> tuple[int, int, int]:
+        """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls)."""
+        n, t, c = (self.limit[i] - self.posted[i] - self.pending[i] for i in range(3))
+        if self.parent is not None:
+            pn, pt, pc = self.parent.room()
+            n, t, c = min(n, pn), min(t, pt), min(c, pc)
+        return max(0, n), max(0, t), max(0, c)
+
+    def short_of(self, amounts: Amounts) -> str | None:
+        """The first dimension in which `amounts` does not fit, or None."""
+        room = self.room()
+        for name, have, want in zip(DIMENSIONS, room, (amounts.nanos, amounts.tokens, amounts.calls), strict=True):
+            if want > have:
+                return name
+        return None
+
+    def reserve(self, amounts: Amounts) -> Hold | None:
+        """Holds `amounts` on every level, or on none: then None."""
+        with self._lock:
+            if self.short_of(amounts) is not None:
+                return None
+            self._shift(self, amounts, 1, "pending")
+        return Hold(self, amounts)
+
+    def settle(self, hold: Hold, actual: Amounts) -> None:
+        """Posts what was really spent in the hold's place. A second resolution is ignored."""
+        with self._lock:
+            if not hold.open:
+                return
+            hold.open = False
+            self._shift(hold.purse, hold.amounts, -1, "pending")
+            self._shift(hold.purse, actual, 1, "posted")
+            hold.purse.overrun += max(0, actual.nanos - hold.amounts.nanos)
+
+    def void(self, hold: Hold) -> None:
+        """Gives back a hold whose call never left."""
+        with self._lock:
+            if hold.open:
+                hold.open = False
+                self._shift(hold.purse, hold.amounts, -1, "pending")
+
+    def post(self, amounts: Amounts, sign: int = 1) -> None:
+        """Posts spend that is known already (a resumed run's), or takes such a posting back."""
+        with self._lock:
+            self._shift(self, amounts, sign, "posted")
+
+    def carve(self, share: float) -> Purse:
+        """A purse inside this one, limited to `share` of what is left."""
+        n, t, c = self.room()
+        limit = tuple(UNLIMITED if x >= UNLIMITED >> 1 else max(0, int(x * share)) for x in (n, t, c))
+        # A share of two calls that rounds to none could never start: the last call goes whole.
+        calls = max(1, limit[2]) if c else 0
+        return Purse((limit[0], limit[1], calls), self)
+
+    @staticmethod
+    def _shift(purse: Purse, amounts: Amounts, sign: int, account: str) -> None:
+        level: Purse | None = purse
+        while level is not None:
+            row = level.pending if account == "pending" else level.posted
+            row[0] += sign * amounts.nanos
+            row[1] += sign * amounts.tokens
+            row[2] += sign * amounts.calls
+            level = level.parent

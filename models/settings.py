@@ -1,0 +1,234 @@
+"""`satisfice.toml`: which models there are, under which names, and the defaults of a request.
+
+    default = "cheap"                 # alias, pool or model used when a caller names none
+    journal = true                    # or false, or a path
+    home = "~/.local/share/satisfice"
+
+    [models.cheap]
+    model = "openai/gpt-4o-mini"      # provider/model as litellm writes it, or local/smollm2
+    api_key_env = "TEAM_OPENAI_KEY"   # the NAME of a variable; keys themselves never stand in the file
+    price = {prompt = 0.15, completion = 0.60, cached = 0.075}   # USD per million tokens
+    params = {temperature = 0.7}      # defaults of this alias
+
+    [pools]
+    fast = ["cheap", "local/smollm2"]
+
+    [limits]
+    usd = 0.05                        # a request's default budget: usd, tokens, calls, seconds
+
+    [prompts]
+    terse = "Answer in one word: {{ query }}"   # or dir = "prompts", a folder of .txt, .md and .j2 files
+
+Every key can be overridden from the environment: SATISFICE_DEFAULT, SATISFICE_LIMITS__USD, SATISFICE_POOLS (JSON) ...
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from contextvars import ContextVar
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from ..core.errors import BadSettings
+
+FILE = "satisfice.toml"
+PREFIX = "SATISFICE_"
+_file: ContextVar[Path | None] = ContextVar("satisfice_settings_file", default=None)
+
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[^/\s]+$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PriceSettings(_Table):
+    """USD per million tokens; `per_call` USD per call."""
+
+    prompt: Money
+    completion: Money
+    cached: Money | None = None
+    per_call: Money = 0.0
+
+
+Plain = str | int | float | bool
+
+
+class ParamSettings(BaseModel):
+    """Sampling defaults of an alias. Keys not named here are passed to the provider as they stand."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Plain | tuple[Plain, ...]]
+
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    stop: tuple[str, ...] | None = None
+    effort: str | None = None
+
+
+class ModelSettings(_Table):
+    """One alias. `context` in tokens, `batch` the most completions in one call, `timeout` in seconds,
+    `concurrency` the most calls at once."""
+
+    model: Annotated[str, Field(min_length=1)]
+    api_base: str | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    price: PriceSettings | None = None
+    context: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=1)] | None = None
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    params: ParamSettings = ParamSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict) and ("api_key" in data or "api_key" in (data.get("params") or ())):
+            raise ValueError("keys do not belong in this file: give the name of a variable as api_key_env instead")
+        return data
+
+
+class LimitSettings(_Table):
+    """What one request may spend when the caller does not say: dollars, tokens, calls, seconds."""
+
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    calls: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+def _data_home() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "satisfice"
+
+
+class Settings(BaseSettings):
+    """The settings of a process. `Settings()` reads the environment only; `load_settings` the file as well."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    default: Annotated[str, Field(min_length=1)] | None = None
+    journal: bool | str | None = None
+    home: Path = Field(default_factory=_data_home)
+    models: dict[Name, ModelSettings] = {}
+    pools: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    limits: LimitSettings = LimitSettings()
+    prompts: dict[str, str] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = _file.get()
+        files = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=path),)
+        return (init_settings, env_settings, *files)
+
+    @field_validator("journal", mode="before")
+    @classmethod
+    def _truth(cls, value: Any) -> Any:
+        # From the environment it comes as text, and "false" is no path.
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        return words.get(value.lower(), value) if isinstance(value, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Settings:
+        for name in self.pools:
+            if name in self.models:
+                raise ValueError(f"{name!r} is both an alias in [models] and a pool in [pools]: rename one")
+        return self
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """The settings from `path`, else from SATISFICE_CONFIG, else from ./satisfice.toml if it is there, with what the
+    environment overrides. Raises BadSettings, which names the file and the line or the key."""
+    named = path if path is not None else os.environ.get(PREFIX + "CONFIG")
+    file = Path(named).expanduser() if named else Path(FILE)
+    if not named and not file.exists():
+        return _read(None)
+    return _read(file)
+
+
+def _read(file: Path | None) -> Settings:
+    where = "the environment" if file is None else str(file)
+    token = _file.set(file)
+    try:
+        if file is not None:
+            file.open("rb").close()  # the TOML source takes a missing file for an empty one
+        settings = Settings()
+    except OSError as error:
+        raise BadSettings(f"{where}: cannot be read: {error.strerror or error}", file=where) from None
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{where}: not UTF-8 (byte {error.start}): save it as UTF-8", file=where) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{where}: not TOML: {error}", file=where) from None
+    except SettingsError as error:
+        raise BadSettings(f"the environment: {error}: tables and lists are given as JSON", file=where) from None
+    except ValidationError as error:
+        raise _explained(error, where) from None
+    finally:
+        _file.reset(token)
+    return _with_prompts(settings, Path() if file is None else file.parent)
+
+
+def _explained(error: ValidationError, where: str) -> BadSettings:
+    """One line per fault: the dotted key, what is wrong and what is expected. Values are not shown: a value in the
+    wrong place may be a secret."""
+    faults, keys = [], []
+    for fault in error.errors(include_url=False, include_input=False):
+        path = [str(part) for part in fault["loc"] if part not in ("[key]", "bool", "str")]
+        key = ".".join(path) or "(file)"
+        text = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            known = _known(path[:-1])
+            near = get_close_matches(path[-1], known, n=1)
+            text = f"unknown key{f', did you mean {near[0]!r}?' if near else ''} (known: {', '.join(known)})"
+        elif "[key]" in fault["loc"]:
+            text = "a name has no '/' and no space"
+        elif path[-1:] == ["api_key_env"] and fault["type"] == "string_pattern_mismatch":
+            text = "must be the name of an environment variable, not the key itself"
+        faults.append(f"{key}: {text[:1].lower()}{text[1:]}")
+        keys.append(key)
+    return BadSettings(f"{where}: " + "; ".join(dict.fromkeys(faults)), file=where, keys=keys)
+
+
+def _known(table: list[str]) -> list[str]:
+    if table[:1] == ["models"]:
+        return list(PriceSettings.model_fields if table[-1] == "price" else ModelSettings.model_fields)
+    return list(LimitSettings.model_fields if table == ["limits"] else Settings.model_fields)
+
+
+def _with_prompts(settings: Settings, base: Path) -> Settings:
+    """`prompts.dir` replaced by the templates in that folder, by file name; those written in the file win."""
+    if "dir" not in settings.prompts:
+        return settings
+    texts = dict(settings.prompts)
+    folder = base / Path(texts.pop("dir")).expanduser()
+    try:
+        files = sorted(f for f in folder.iterdir() if f.suffix in (".txt", ".md", ".j2", ".jinja"))
+        found = {f.stem: f.read_text("utf-8") for f in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"prompts.dir: {folder} cannot be read: {error}", file=str(folder)) from None
+    return settings.model_copy(update={"prompts": found | texts})

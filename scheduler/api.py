@@ -1,0 +1,72 @@
+"""`solve` and `asolve`: one request without an engine of one's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from ..budgets.budget import Budget
+from ..budgets.policy import Policy
+from .engine import Engine
+from .live import OnAsk, Tool
+from .solution import Solution
+
+
+async def asolve(
+    query: Any,
+    *,
+    budget: float | Budget | None = None,
+    models: str | Sequence[str] | None = None,
+    settings: str | Path | None = None,
+    policy: Policy | str | Path | None = None,
+    journal: bool | str | Path | None = None,
+    tools: Mapping[str, Tool] | None = None,
+    on_ask: OnAsk | None = None,
+    **request: Any,
+) -> Solution:
+    """`solve` for async code. `request`: what `Engine.solve` takes. A service holds an `Engine` instead."""
+    engine = Engine(models, settings=settings, policy=policy, journal=journal, tools=tools, on_ask=on_ask)
+    async with engine:
+        return await engine.solve(query, budget=budget, **request)
+
+
+def solve(query: Any, *, budget: float | Budget | None = None, **options: Any) -> Solution:
+    """Answers one query within a budget. Blocks; works from plain code and inside a running event loop (a notebook).
+
+        solve("What is 17 + 25?", budget=0.01, models="openai/gpt-4o-mini", answer="number").answer
+
+    `budget`: dollars as a hard cap, or a Budget. `options`: what `asolve` and `Engine.solve` take. Raises as those do.
+    """
+
+    async def main() -> Solution:
+        return await asolve(query, budget=budget, **options)
+
+    if not _in_loop():
+        return anyio.run(main)
+    # A loop cannot be entered twice: the request gets a thread with a loop of its own.
+    box: list[Solution | BaseException] = []
+
+    def work() -> None:
+        try:
+            box.append(anyio.run(main))
+        except BaseException as error:
+            box.append(error)
+
+    thread = threading.Thread(target=work, name="satisfice-solve", daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(box[0], BaseException):
+        raise box[0]
+    return box[0]
+
+
+def _in_loop() -> bool:
+    try:
+        anyio.get_current_task()
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""The books of a run: journal rows, what each call was held at and settled at, and what each frame has spent."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from ..core.amounts import ZERO, Amounts
+from ..core.effects import Ask, Sample
+from ..core.task import Candidate
+from .journal import Row
+from .log import Entry
+from .nodes import Call, Frame, Path, Reply, line
+from .paths import encode
+from .tariff import Tariff
+
+
+class Books:
+    """Writes rows (none without a journal), moves holds, and keeps time."""
+
+    def __init__(self, run_id: str, root: Frame, tariff: Tariff, journaled: bool, now: float) -> None:
+        self.run_id, self.root, self.tariff, self.journaled = run_id, root, tariff, journaled
+        self.now = now
+        self.open: set[Call] = set()  # calls that wait for the world
+        self.busy = 0.0  # seconds in which at least one call was under way
+        self._busy_since = 0.0
+        self.rows: list[Row] = []
+        self.calls: list[Call] = []
+
+    def clock(self, now: float) -> None:
+        self.now = max(self.now, now)
+
+    def send(self, call: Call) -> None:
+        """Puts a call on the way: its intent and hold are on record first."""
+        amounts = call.hold.amounts if call.hold else ZERO
+        asked = json.dumps({"ask": call.effect.question}) if isinstance(call.effect, Ask) else "{}"
+        self.row(call.path, call.attempt, "intent", call.kind, asked, amounts, call.fingerprint)
+        if not self.open:
+            self._busy_since = self.now
+        self.open.add(call)
+        self.calls.append(call)
+
+    def settle(self, call: Call, spent: Amounts, payload: str) -> None:
+        """Closes a call: its hold gives way to what was spent, and the row says so."""
+        call.state = "done"
+        if call.hold is not None:
+            call.frame.purse.settle(call.hold, spent)
+            for frame in line(call.frame):
+                frame.spent += spent
+        self._close(call)
+        self.row(call.path, call.attempt, "reply", call.kind, payload, spent, call.fingerprint)
+
+    def drop(self, call: Call) -> None:
+        """Takes back a call that never left: no hold, no row."""
+        call.state = "done"
+        if call.hold is not None:
+            call.frame.purse.void(call.hold)
+        self._close(call)
+        self.calls = [c for c in self.calls if c is not call]
+        place = encode(call.path)
+        self.rows = [r for r in self.rows if (r.path, r.attempt, r.kind) != (place, call.attempt, "intent")]
+
+    def _close(self, call: Call) -> None:
+        if call in self.open:
+            self.open.discard(call)
+            if not self.open:
+                self.busy += self.now - self._busy_since
+
+    def take_over(self, call: Call, entry: Entry) -> None:
+        """What an earlier process spent at this place becomes this frame's; the run as a whole carried it so far."""
+        call.frame.purse.post(entry.spent)
+        self.root.purse.post(entry.spent, -1)
+        for frame in line(call.frame):
+            frame.spent += entry.spent
+        call.attempt = entry.attempts
+
+    def refuse(self, call: Call, cap: str) -> None:
+        self.row(call.path, call.attempt, "reply", call.kind, json.dumps({"refused": cap}), ZERO, call.fingerprint)
+
+    def bill(self, call: Call, reply: Reply) -> Amounts:
+        """What a reply cost. One that does not say what it used is billed at its hold."""
+        assert call.hold is not None
+        assert isinstance(call.effect, Sample)
+        if reply.usage is None:
+            return call.hold.amounts
+        self.tariff.observe(call.effect, reply.usage, reply.seconds)
+        cost = reply.nanos if reply.nanos is not None else self.tariff.cost(call.effect, reply.usage)
+        return Amounts(cost, reply.usage.prompt + reply.usage.completion, 1)
+
+    def candidate(self, call: Call, reply: Reply, spent: Amounts) -> Candidate:
+        """The candidate that a completion is: its answer is read by the task's contract."""
+        assert isinstance(call.effect, Sample)
+        text, logprobs = reply.completion.text, reply.completion.logprobs
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
+        task = call.effect.task
+        reading = task.contract.read(text) if task else None
+        return Candidate(
+            text,
+            reading.answer if reading else None,
+            reading.key if reading else None,
+            self.tariff.name(call.effect),
+            call.frame.name,
+            encode(call.path),
+            reply.completion.finish,
+            sum(logprobs) / len(logprobs) if logprobs else None,
+            Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
+        )
+
+    def row(
+        self,
+        path: Path,
+        attempt: int,
+        kind: Literal["intent", "reply"],
+        effect: str,
+        payload: str,
+        spent: Amounts = ZERO,
+        fingerprint: str = "",
+    ) -> None:
+        if self.journaled:
+            place = encode(path)
+            amounts = (spent.nanos, spent.tokens, spent.calls)
+            self.rows.append(Row(self.run_id, place, attempt, kind, effect, fingerprint, payload, *amounts, self.now))

@@ -1,0 +1,125 @@
+"""Replies as JSON for the journal, and fingerprints of requests."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ..core import errors
+from ..core.amounts import ZERO, Amounts
+from ..core.effects import Ask, CallTool, Effect, Recall, Remember, Sample, Score, Within
+from ..core.plans import Answer, Outcome
+from ..core.task import Candidate
+from ..core.verdict import Verdict, name_of
+
+_CODED: dict[type[Effect[Any]], type[Any]] = {Sample: Candidate, Score: Verdict}
+
+
+def fingerprint(effect: Effect[Any]) -> str:
+    """Identifies a request: the same fingerprint asks the world for the same thing. Where in the run it stands, and
+    which attempt it is, are not part of it."""
+    return blake2b(repr(_facts(effect)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _facts(effect: Effect[Any]) -> tuple[Any, ...]:
+    match effect:
+        case Sample():
+            contract = effect.task.contract if effect.task else None
+            return ("sample", effect.messages, effect.model, effect.params, contract and contract.kind)
+        case Score():
+            return ("score", name_of(effect.verifier), effect.candidate.key, effect.candidate.text)
+        case CallTool():
+            return ("tool", effect.tool, effect.arguments)
+        case Ask():
+            return ("ask", effect.question, effect.options)
+        case Recall():
+            return ("recall", effect.topic, effect.scope)
+        case Remember():
+            return ("remember", effect.topic, json.dumps(effect.value, sort_keys=True, default=str), effect.scope)
+        case Within():
+            return ("within", name_of(effect.strategy), effect.task.id, effect.share, effect.seconds, effect.price)
+        case _:
+            return (type(effect).__name__,)
+
+
+def request_key(sample: Sample) -> str:
+    """Identifies what is asked of a model, whoever asks: messages and parameters, without the model's name."""
+    facts = (sample.messages, sample.params)
+    return blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def encode_reply(effect: Effect[Any], value: Any) -> str:
+    """A reply as JSON. Raises TypeError for what JSON cannot hold."""
+    made = _CODED.get(type(effect))
+    if made is not None:
+        return _adapter(made).dump_json(value).decode()
+    return json.dumps({"value": value})
+
+
+def decode_reply(effect: Effect[Any], payload: str) -> Any:
+    made = _CODED.get(type(effect))
+    if made is not None:
+        return _adapter(made).validate_json(payload)
+    value = json.loads(payload)["value"]
+    return tuple(value) if isinstance(effect, Recall) else value
+
+
+@cache
+def _adapter(made: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(made)
+
+
+def encode_outcome(outcome: Outcome) -> str:
+    """An outcome; a belief is evidence for the moment and is not kept."""
+    answer = outcome.answer
+    return json.dumps(
+        {
+            "outcome": {
+                "candidate": _dump(answer.candidate) if answer and answer.candidate else None,
+                "answered": answer is not None,
+                "answer_reason": answer.reason if answer else "",
+                "found": [_dump(c) for c in outcome.found],
+                "spent": _dump(outcome.spent),
+                "reason": outcome.reason,
+            }
+        }
+    )
+
+
+def decode_outcome(payload: str) -> Outcome:
+    data = json.loads(payload)["outcome"]
+    candidate = _load(Candidate, data["candidate"]) if data["candidate"] else None
+    answer = Answer(candidate, data["answer_reason"]) if data["answered"] else None
+    found = tuple(_load(Candidate, c) for c in data["found"])
+    return Outcome(answer, found, _load(Amounts, data["spent"]) if data["spent"] else ZERO, data["reason"])
+
+
+def _dump(value: Any) -> Any:
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def _load(made: type[Any], data: Any) -> Any:
+    return _adapter(made).validate_python(data)
+
+
+def encode_error(error: Exception) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": str(error), "sent": getattr(error, "sent", True)}
+
+
+def decode_error(data: dict[str, Any]) -> Exception:
+    """The error again: one of our tree by its name, else a ToolError, since only tools raise anything else."""
+    made = getattr(errors, data["type"], errors.ToolError)
+    error: Exception = made(data["message"])
+    return error
+
+
+def loosely(text: Any) -> Any:
+    """What a person typed where JSON was asked for: JSON if it is, else the text itself."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return text

@@ -1,0 +1,107 @@
+"""Decisions: what an Offer or a Choose came to, and the terms that it was judged at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from ..budgets.budget import Budget
+from ..budgets.policy import Policy
+from ..core.amounts import dollars
+from ..core.belief import Belief, Continuation, Terms
+from ..core.effects import Effect
+from .nodes import Frame
+from .tariff import Quote, Tariff, first_sample, quote_step
+
+SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, where nobody says
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way on as it was predicted: wave size, gain in value, dollars and seconds of the whole continuation, and
+    net value after its price."""
+
+    name: str
+    size: int
+    gain: float
+    cost: float
+    seconds: float
+    net: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One choice: what was known (`p`, None while unknown), the alternatives to stopping, and what was chosen:
+    `size` more of alternative `index`, or 0 for a stop, with the reason."""
+
+    path: str
+    at: float
+    spent_usd: float
+    p: float | None
+    price: float
+    alternatives: tuple[Alternative, ...]
+    index: int
+    size: int
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        data = asdict(self)
+        for row in data["alternatives"]:
+            for key in ("gain", "net"):
+                row[key] = row[key] if isfinite(row[key]) else None
+        return data
+
+
+class Economics:
+    """Fills in the terms: the price of value from worth, the cost of a step from the tariff, what the purse can pay."""
+
+    def __init__(self, budget: Budget, policy: Policy, tariff: Tariff, scarcity: float = 0.0) -> None:
+        """`scarcity` is mu, the dual price of a budget shared across requests (0: not shared)."""
+        self.budget, self.tariff, self.scarcity = budget, tariff, scarcity
+        self.worth = budget.worth if budget.worth is not None else policy.worth
+        self.priors = policy.priors()
+
+    def terms(self, frame: Frame, step: tuple[Effect[Any], ...], now: float) -> tuple[Terms, str]:
+        """The terms for one step, and which cap binds first."""
+        quote = quote_step(self.tariff, step)
+        worth = self.worth
+        if worth is None:
+            sample = first_sample(step)
+            worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else quote.usd)
+        price = frame.price if frame.price is not None else _per(1 + self.scarcity, worth)
+        steps, cap = self._payable(frame, quote, now)
+        wrong = _per(self.budget.wrong, worth)
+        terms = Terms(price, quote.usd, steps, self.priors, wrong, quote.seconds, self.budget.per_second)
+        return terms, cap
+
+    @staticmethod
+    def _payable(frame: Frame, quote: Quote, now: float) -> tuple[int, str]:
+        room, worst = frame.purse.room(), quote.worst
+        each = {"usd": worst.nanos, "tokens": worst.tokens, "calls": worst.calls}
+        counts = {name: have // each[name] for name, have in zip(each, room, strict=True) if each[name]}
+        name, steps = min(counts.items(), key=lambda kv: kv[1], default=("usd", 1 << 20))
+        if frame.deadline is not None and now + quote.seconds > frame.deadline:
+            return 0, "budget_seconds"
+        return min(steps, 1 << 20), f"budget_{name}"
+
+
+def _per(amount: float, worth: float) -> float:
+    """`amount` per worth; a free model's single shot is worth nothing, and then nothing is dear."""
+    return amount / worth if worth > 0 else 0.0
+
+
+def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuation, tuple[Alternative, ...]]:
+    """The continuation with the highest net (the first of equals), and all of them as predicted."""
+    rows: list[tuple[Alternative, Continuation]] = []
+    for name, belief, terms in beliefs:
+        way = belief.best(terms)
+        net = way.net(terms) if way.size else 0.0
+        rows.append((Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net), way))
+    index = max(range(len(rows)), key=lambda i: rows[i][0].net)
+    return index, rows[index][1], tuple(alternative for alternative, _ in rows)
+
+
+def spent_usd(frame: Frame) -> float:
+    return dollars(frame.purse.posted[0])

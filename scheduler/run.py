@@ -1,0 +1,356 @@
+"""The run: a sans-IO core that advances plans and knows what the world still has to do.
+
+A driver takes what is due (`take`), performs the calls, and brings back what came (`reply`, `deliver`, `fail`). Live,
+replay and simulate differ only in how they perform: pools, purses, offers, quorums, journal rows and stops are
+decided here, once. All state changes are synchronous; time comes in as an argument (seconds since the run began).
+
+`take` returns journal rows, cancels and calls, in this order of effect: rows are committed first, so that whatever a
+call could change is on record before it is sent, and a race's winners before its losers are cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..budgets.purse import Hold, Purse
+from ..core.amounts import ZERO, Amounts
+from ..core.effects import Gather
+from ..core.errors import BudgetTooSmall, ModelError, ToolError
+from ..core.plans import Answer, Outcome, Plan
+from ..core.task import Candidate
+from ..core.verdict import Verdict
+from . import codec
+from .books import Books
+from .decisions import Decision, Economics
+from .fans import Fans
+from .journal import Row
+from .log import Log
+from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Result, Slot, line
+from .paths import seed_of
+from .starting import Starter
+
+RETRIES = 2
+BACKOFF = 0.5  # seconds before the first retry, doubled for each further one, half of it jitter
+
+
+@dataclass(slots=True)
+class Due:
+    """What the world has to do next: rows to commit, then calls to drop, then calls to send."""
+
+    rows: list[Row]
+    cancels: list[Call]
+    calls: list[Call]
+
+
+class Run:
+    """One request's thinking. `log`: what an earlier process journaled of this run. `journaled`: make rows."""
+
+    def __init__(
+        self,
+        plan: Plan[Answer],
+        *,
+        purse: Purse,
+        economics: Economics,
+        name: str = "",
+        id: str = "",
+        seed: int = 0,
+        log: Log | None = None,
+        journaled: bool = False,
+        retries: int = RETRIES,
+    ) -> None:
+        self.id, self.seed, self.retries, self.log = id, seed, retries, log
+        self.economics, self.tariff = economics, economics.tariff
+        self.root = Frame((), plan, "strategy", name, purse, None, economics.budget.seconds, None)
+        self.books = Books(id, self.root, self.tariff, journaled, log.elapsed if log else 0.0)
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self.decisions: list[Decision] = []
+        self._fans = Fans(self)
+        self._starter = Starter(self, self._fans)
+        self._ready: deque[tuple[Frame, Result]] = deque()
+        self._halting: deque[Frame] = deque()
+        self._cancels: list[Call] = []
+        if log is not None:
+            # Lost calls count as spent before any plan moves; each place takes its part over when it is reached.
+            purse.post(log.total)
+
+    # -- what a driver calls -------------------------------------------------------------------------------------
+
+    def start(self, now: float = 0.0) -> None:
+        """Advances the plan until it waits for the world. Raises `JournalMismatch`."""
+        self.books.clock(now)
+        self.open_frame(self.root)
+        self._pump()
+
+    def take(self) -> Due:
+        """What is due since the last time."""
+        books = self.books
+        due = Due(books.rows, self._cancels, books.calls)
+        books.rows, self._cancels, books.calls = [], [], []
+        for call in due.calls:
+            call.state = "sent"
+        return due
+
+    def reply(self, call: Call, reply: Reply, now: float) -> None:
+        """A completion came back: settles it and goes on."""
+        self.books.clock(now)
+        if call.state != "done":
+            spent = self.books.bill(call, reply)
+            candidate = self.books.candidate(call, reply, spent)
+            call.came = (candidate.answer, None)
+            self._resolve(call, spent, candidate)
+
+    def deliver(self, call: Call, value: Any, now: float) -> None:
+        """A tool, a check, a memory or a person replied. A value that JSON cannot hold fails the call."""
+        self.books.clock(now)
+        if call.state == "done":
+            return
+        if call.stands_for is not None:
+            value = codec.loosely(value)
+        try:
+            self._resolve(call, ZERO, value)
+        except (TypeError, ValueError) as error:
+            self.fail(call, ToolError(f"{call.kind} replied what JSON cannot hold: {error}"), now)
+
+    def fail(self, call: Call, error: Exception, now: float) -> None:
+        """A call failed: tried again where that may help and the purse allows it, else thrown into the plan."""
+        self.books.clock(now)
+        if call.state == "done":
+            return
+        call.came = (None, str(error))
+        spent = call.hold.amounts if call.hold and getattr(error, "sent", True) else ZERO
+        again = isinstance(error, ModelError) and error.transient and call.attempt < self.retries
+        self.books.settle(call, spent, json.dumps({"error": codec.encode_error(error), "retry": again}))
+        if not (again and self._retry(call)):
+            self.give(call.slot, Result(error=error))
+        self._pump()
+
+    def park(self, call: Call) -> None:
+        """Nobody answers this for now."""
+        call.state = "parked"
+
+    def stop(self, reason: str, now: float, error: Exception | None = None) -> None:
+        """Ends the run with what is on offer. A resumed run goes on from there."""
+        self.books.clock(now)
+        if self.outcome is None:
+            self.halt(self.root, reason, error)
+            self._pump()
+
+    def tick(self, now: float) -> None:
+        """Stops what is past its deadline, outermost first."""
+        self.books.clock(now)
+        frames = {id(f): f for call in self.books.open for f in line(call.frame)}
+        for frame in sorted(frames.values(), key=lambda f: (len(f.path), f.path)):
+            if frame.alive and frame.deadline is not None and now >= frame.deadline:
+                self.books.row((*frame.path, 0), 0, "reply", "frame", json.dumps({"stop": "budget_seconds"}))
+                self.halt(frame, "budget_seconds")
+        self._pump()
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `tick` is due next, in seconds since the run began."""
+        times = [f.deadline for call in self.books.open for f in line(call.frame) if f.deadline is not None]
+        return min(times, default=None)
+
+    @property
+    def waiting(self) -> bool:
+        """Nothing is under way, and somebody has yet to answer."""
+        return self.outcome is None and all(call.state == "parked" for call in self.books.open)
+
+    # -- plans ----------------------------------------------------------------------------------------------------
+
+    def open_frame(self, frame: Frame) -> None:
+        frame.started = self.books.now
+        entry = self.log.at((*frame.path, 0)) if self.log else None
+        if entry is not None and entry.reply is not None:
+            frame.halt = entry.reply["stop"]
+        self._ready.append((frame, Result()))
+
+    def _pump(self) -> None:
+        while self._ready or self._halting:
+            if self._ready:
+                frame, result = self._ready.popleft()
+                if frame.alive:
+                    self._advance(frame, result)
+            else:
+                frame = self._halting.popleft()
+                if frame.alive:
+                    self.halt(frame, frame.halt or "cancelled")
+
+    def _advance(self, frame: Frame, result: Result) -> None:
+        frame.waiting = None
+        if isinstance(result.value, Candidate | Outcome):
+            self.pool(frame, (result.value,))
+        try:
+            if result.error is not None:
+                effect = frame.plan.throw(result.error)
+            else:
+                effect = frame.plan.send(result.value)
+        except StopIteration as end:
+            self._finish(frame, end.value)
+        except Exception as error:
+            self._fault(frame, error)
+        else:
+            frame.step += 1
+            waiting = self.begin(effect, (*frame.path, frame.step, 0), frame, (frame, 0))
+            if frame.alive:
+                frame.waiting = waiting
+
+    def begin(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None = None) -> Node | None:
+        """Starts an effect; its result goes to `slot`, at once or later. Returns what waits."""
+        return self._starter.begin(effect, path, frame, slot, hold)
+
+    @staticmethod
+    def pool(frame: Frame, given: tuple[Any, ...]) -> None:
+        """Keeps the candidates that were paid for, in the order in which the plan is given them."""
+        for item in given:
+            if isinstance(item, Candidate):
+                frame.found.append(item)
+            elif isinstance(item, Outcome):
+                frame.found.extend(item.found)
+
+    def _finish(self, frame: Frame, value: Any) -> None:
+        if frame.kind == "verifier":
+            self._end(frame, verdict_of(value, frame))
+        elif not isinstance(value, Answer):
+            self._fault(frame, TypeError(f"{frame.name} returned {type(value).__name__}, not an Answer"))
+        else:
+            frame.offer, frame.belief = value, value.belief or frame.belief
+            self._end(frame, self._outcome(frame, value.reason))
+
+    def _fault(self, frame: Frame, error: Exception) -> None:
+        if frame.kind == "verifier":
+            self._end(frame, unknown(error))
+            return
+        if frame is self.root:
+            self.error = error
+        outcome = self._outcome(frame, "fault")
+        in_fan = frame.slot is not None and isinstance(frame.slot[0], Fan)
+        self._end(frame, outcome, error if in_fan and outcome.answer is None else None)
+
+    def halt(self, frame: Frame, reason: str, error: Exception | None = None) -> None:
+        """Closes a plan where it stands and answers with its last offer."""
+        waiting = frame.waiting
+        if isinstance(waiting, Fan) and isinstance(waiting.effect, Gather):
+            self.pool(frame, tuple(waiting.results))  # paid for, if too late for the plan
+        self.kill(frame)
+        if frame is self.root and error is not None:
+            self.error = error
+        if frame.kind == "verifier":
+            self._end(frame, unknown(error or Refused(reason)))
+        else:
+            self._end(frame, self._outcome(frame, reason))
+
+    def _outcome(self, frame: Frame, reason: str) -> Outcome:
+        answer, terms = frame.offer, frame.terms
+        if answer is not None and frame.belief is not None and terms is not None and terms.wrong:
+            p = frame.belief.p(terms)
+            if p is not None and terms.value(p) <= 0.0:
+                answer, reason = Answer(None, "abstained"), "abstained"
+        spent = replace(frame.spent, seconds=self.books.now - frame.started)
+        return Outcome(answer, tuple(frame.found), spent, reason)
+
+    def _end(self, frame: Frame, value: Outcome | Verdict, error: Exception | None = None) -> None:
+        frame.alive = False
+        if frame.slot is None:
+            assert isinstance(value, Outcome)
+            self.outcome = value
+            return
+        if isinstance(value, Outcome):
+            entry = self.log.at(frame.path) if self.log else None
+            if entry is not None and entry.reply is not None:
+                value = codec.decode_outcome(entry.payload)
+            elif self.books.journaled:
+                payload = codec.encode_outcome(value)
+                self.books.row(frame.path, 0, "reply", "within", payload, fingerprint=frame.fingerprint)
+        self.give(frame.slot, Result(value, error))
+
+    def kill(self, node: Node | None) -> None:
+        """Ends a subtree without a word: plans are closed, what is under way is cancelled and billed at its hold."""
+        if isinstance(node, Frame) and node.alive:
+            node.alive = False
+            self.kill(node.waiting)
+            try:
+                node.plan.close()
+            except Exception as error:  # a plan that yields while it is closed: its fault, not a reason to go on
+                self.error = self.error or error
+        elif isinstance(node, Fan) and node.alive:
+            node.alive = False
+            for child in node.children:
+                self.kill(child)
+        elif isinstance(node, Call) and node.state == "open":
+            self.books.drop(node)
+        elif isinstance(node, Call) and node.state != "done":
+            self.books.settle(node, node.hold.amounts if node.hold else ZERO, json.dumps({"cancelled": True}))
+            self._cancels.append(node)
+
+    # -- results --------------------------------------------------------------------------------------------------
+
+    def give(self, slot: Slot, result: Result) -> None:
+        """Hands a result to the plan or fan that waits for it. A refusal stops a plan."""
+        owner, i = slot
+        if not owner.alive:
+            return
+        if isinstance(owner, Fan):
+            self._fans.branch(owner, i, result)
+        elif isinstance(result.error, Refused):
+            self.halt(owner, f"budget_{result.error.cap}", result.error.error)
+        else:
+            self._ready.append((owner, result))
+
+    def resume_with(self, frame: Frame, value: Any) -> None:
+        """The reply to an offer."""
+        self._ready.append((frame, Result(value)))
+
+    def halt_later(self, frame: Frame) -> None:
+        """A journaled stop is due as soon as the journal has nothing more to say."""
+        self._halting.append(frame)
+
+    def refusal(self, frame: Frame, worst: Amounts) -> Refused:
+        """Why the purse cannot pay `worst`; with the error to raise where not even a first call fits."""
+        cap = frame.purse.short_of(worst) or "usd"
+        if frame.found or any(frame.purse.posted):
+            return Refused(cap)
+        usd, tokens, calls = frame.purse.room()
+        left = {"usd": f"${usd / 1e9:.9f}", "tokens": f"{tokens} tokens", "calls": f"{calls} calls"}[cap]
+        text = (
+            f"one call costs up to ${worst.nanos / 1e9:.9f} and {worst.tokens} tokens, but the budget allows {left}: "
+            "raise it, lower max_tokens, or use a cheaper model"
+        )
+        return Refused(cap, BudgetTooSmall(text, needed_usd=worst.nanos / 1e9, needed_tokens=worst.tokens, cap=cap))
+
+    def _resolve(self, call: Call, spent: Amounts, value: Any) -> None:
+        payload = codec.encode_reply(call.stands_for or call.effect, value) if self.books.journaled else ""
+        self.books.settle(call, spent, payload)
+        self.give(call.slot, Result(value))
+        self._pump()
+
+    def _retry(self, call: Call) -> bool:
+        hold = call.frame.purse.reserve(call.hold.amounts) if call.hold else None
+        if hold is None or not call.frame.alive:
+            return False
+        jitter = seed_of(call.seed, (call.attempt,)) / 2**31
+        delay = BACKOFF * 2**call.attempt * (0.5 + jitter / 2)
+        again = replace(call, attempt=call.attempt + 1, hold=hold, state="open", delay=delay, handle=None)
+        owner, i = call.slot
+        if isinstance(owner, Fan):
+            owner.children[i] = again
+        else:
+            owner.waiting = again
+        self.books.send(again)
+        return True
+
+
+def verdict_of(value: Any, frame: Frame) -> Verdict:
+    """What a verifier replied, with what its plan spent; unknown where that is no verdict."""
+    if not isinstance(value, Verdict):
+        return unknown(TypeError(f"a verifier returned {type(value).__name__}, not a Verdict"))
+    return replace(value, spent=frame.spent) if frame.kind == "verifier" and frame.spent != ZERO else value
+
+
+def unknown(error: Exception) -> Verdict:
+    """A failed verifier gives an unknown verdict, not a failed run."""
+    return Verdict(None, evidence=f"{type(error).__name__}: {error}")

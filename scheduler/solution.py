@@ -1,0 +1,189 @@
+"""Solution: the answer, what it cost, why the run stopped there, and what more would have bought."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..core.amounts import dollars
+from ..core.belief import Terms
+from ..core.errors import BadSettings
+from ..core.plans import Outcome
+from ..core.task import Candidate, Task
+from .decisions import Alternative, Decision
+from .run import Run
+
+UNCALIBRATED = "uncalibrated: no policy fitted on a bank is loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a request cost. `overhead` are the seconds in which no call was under way: our own time."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    overhead: float = 0.0
+    nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubling:
+    """What spending as much again was expected to buy, in P(right), at the terms of the stop. None: unknown."""
+
+    usd: float
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The result of a request.
+
+    `answer` is None where the run abstained (no candidate was worth giving: see `stop_reason`, and `candidates` for
+    what was found) or waits for a person (`status` "waiting", `question`). `value` is the answer as Python data.
+    `confidence` is P(right | the state in which the run stopped), None with `confidence_reason` while uncalibrated.
+    """
+
+    answer: str | None
+    value: Any
+    confidence: float | None
+    confidence_reason: str
+    strategy: str
+    stop_reason: str
+    spend: Spend
+    run_id: str
+    policy: str
+    if_doubled: Doubling
+    status: str = "done"
+    question: str | None = None
+    question_path: str | None = None
+    decisions: tuple[Decision, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    best: Candidate | None = field(default=None)
+
+    @property
+    def abstained(self) -> bool:
+        return self.answer is None and self.status == "done"
+
+    def to_dict(self, candidates: bool = True) -> dict[str, Any]:
+        """JSON-ready data."""
+        data = {
+            "answer": self.answer,
+            "abstained": self.abstained,
+            "confidence": self.confidence,
+            "confidence_reason": self.confidence_reason,
+            "strategy": self.strategy,
+            "stop_reason": self.stop_reason,
+            "status": self.status,
+            "spend": asdict(self.spend),
+            "if_doubled": asdict(self.if_doubled),
+            "run_id": self.run_id,
+            "policy": self.policy,
+            "decisions": [d.to_dict() for d in self.decisions],
+        }
+        if self.question is not None:
+            data["question"], data["question_path"] = self.question, self.question_path
+        if candidates:
+            data["candidates"] = [asdict(c) for c in self.candidates]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], task: Task) -> Solution:
+        """A stored solution again. Raises `BadSettings` for data that is none."""
+        try:
+            candidates = tuple(_candidate(c) for c in data.get("candidates", ()))
+            decisions = tuple(
+                Decision(**{**d, "alternatives": tuple(Alternative(**a) for a in d["alternatives"])})
+                for d in data["decisions"]
+            )
+            return cls(
+                data["answer"],
+                value_in(task, data["answer"]),
+                data["confidence"],
+                data["confidence_reason"],
+                data["strategy"],
+                data["stop_reason"],
+                Spend(**data["spend"]),
+                data["run_id"],
+                data["policy"],
+                Doubling(**data["if_doubled"]),
+                data["status"],
+                data.get("question"),
+                data.get("question_path"),
+                decisions,
+                candidates,
+            )
+        except (KeyError, TypeError) as error:
+            raise BadSettings(f"a stored solution cannot be read: {error}") from error
+
+
+def _candidate(data: dict[str, Any]) -> Candidate:
+    from ..core.amounts import Amounts
+
+    return Candidate(**{**data, "spent": Amounts(**data["spent"])})
+
+
+def value_in(task: Task, answer: str | None) -> Any:
+    from ..core.answers import value_of
+
+    return None if answer is None else value_of(task.contract, answer)
+
+
+def solution_of(run: Run, task: Task, policy: str) -> Solution:
+    """What a finished run came to."""
+    outcome = run.outcome
+    assert outcome is not None
+    root, books = run.root, run.books
+    answer = outcome.answer.candidate if outcome.answer else None
+    confidence, why = _confidence(run, outcome, answer)
+    spent = outcome.spent
+    # The purse and not the frame: what an earlier process lost is spent too.
+    nanos, tokens, calls = root.purse.posted
+    seconds = max(0.0, books.now - root.started)
+    return Solution(
+        answer.answer if answer else None,
+        value_in(task, answer.answer) if answer else None,
+        confidence,
+        why,
+        root.name,
+        outcome.reason,
+        Spend(dollars(nanos), tokens, calls, seconds, max(0.0, seconds - books.busy), nanos),
+        run.id,
+        policy,
+        _doubling(run, spent.calls),
+        decisions=tuple(run.decisions),
+        candidates=outcome.found,
+        best=answer,
+    )
+
+
+def _confidence(run: Run, outcome: Outcome, answer: Candidate | None) -> tuple[float | None, str]:
+    frame = run.root
+    if answer is None:
+        return None, "no answer is given"
+    if outcome.answer is not None and outcome.answer.reason == "verified":
+        return 1.0, "an exact check passed"
+    if not run.economics.priors.fitted:
+        return None, UNCALIBRATED
+    p = frame.belief.p(frame.terms) if frame.belief and frame.terms else None
+    return p, "P(right) by the fitted policy" if p is not None else f"{frame.name} has no calibrated belief"
+
+
+def _doubling(run: Run, calls: int) -> Doubling:
+    """The gain of the best continuation that spends no more than what was spent, at no price."""
+    frame = run.root
+    usd = dollars(frame.purse.posted[0])
+    if frame.belief is None or frame.terms is None or calls <= 0:
+        return Doubling(usd, None)
+    outcome = run.outcome
+    if outcome is not None and outcome.answer is not None and outcome.answer.reason == "verified":
+        return Doubling(usd, 0.0)
+    old = frame.terms
+    # Gains are asked for, not weighed: at a price of almost nothing every draw that can help is taken.
+    terms = Terms(1e-9, old.cost, calls, old.priors, old.wrong)
+    try:
+        gain = frame.belief.best(terms).gain
+    except Exception:
+        return Doubling(usd, None)
+    return Doubling(usd, gain if gain != float("inf") else None)

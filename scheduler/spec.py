@@ -1,0 +1,144 @@
+"""What a request is: checked on the way in, and stored so that another process can resume it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast, get_args
+
+from ..budgets.budget import Budget
+from ..core.completions import Message, Role
+from ..core.errors import BadQuery, CallerError, UnknownName
+from ..core.plans import Strategy
+from ..core.task import KINDS, AnswerKind, Contract, Task
+from ..core.verdict import Verifier, name_of
+from ..strategies.registry import address_of, find, settings_of
+
+
+def task_of(query: Any, contract: Contract, checks: Sequence[Any], prompts: Mapping[str, str], scope: Sequence[str]) -> Task:
+    """The task that a query is. Raises `BadQuery` for what is empty, no text, or no chat."""
+    from dataclasses import replace
+
+    from ..verifiers import as_verifier
+
+    verifiers = tuple(as_verifier(check) for check in checks)
+    if isinstance(query, Task):
+        merged = {**prompts, **query.prompts}
+        return replace(query, checks=query.checks + verifiers, prompts=merged, scope=query.scope or tuple(scope))
+    return Task(messages_of(query), contract, verifiers, prompts=prompts, scope=tuple(scope))
+
+
+def messages_of(query: Any) -> tuple[Message, ...]:
+    if isinstance(query, bytes):
+        try:
+            query = query.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadQuery(f"the query is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}") from error
+    if isinstance(query, str):
+        return (Message("user", _text(query, "the query")),)
+    if not isinstance(query, Sequence) or not query:
+        raise BadQuery(f"a query is text, chat messages or a Task, not {type(query).__name__}")
+    messages = []
+    for i, item in enumerate(query):
+        if isinstance(item, Message):
+            item = {"role": item.role, "content": item.content}
+        if not isinstance(item, Mapping) or set(item) != {"role", "content"} or not isinstance(item["content"], str):
+            raise BadQuery(f"message {i}: expected {{'role': ..., 'content': text}}, got {item!r:.60}")
+        if item["role"] not in get_args(Role):
+            raise BadQuery(f"message {i}: role {item['role']!r} is none of {', '.join(get_args(Role))}")
+        messages.append(Message(cast(Role, item["role"]), _text(item["content"], f"message {i}")))
+    if not any(m.role == "user" for m in messages):
+        raise BadQuery("the chat has no message of the user")
+    return tuple(messages)
+
+
+def _text(text: str, what: str) -> str:
+    if not text.strip():
+        raise BadQuery(f"{what} is empty")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadQuery(f"{what} is not valid UTF-8 (at character {error.start})") from error
+    return text
+
+
+def contract_of(answer: str | Contract, choices: Sequence[str], schema: Mapping[str, Any] | None) -> Contract:
+    """Raises `UnknownName` for a kind that is none, `CallerError` for a choice between nothing."""
+    if isinstance(answer, Contract):
+        return answer
+    if answer not in KINDS:
+        raise UnknownName.of("kind of answer", str(answer), KINDS)
+    if isinstance(choices, str) or len(set(choices)) != len(choices):
+        raise CallerError(f"choices={choices!r}: expected different texts")
+    return Contract(cast(AnswerKind, answer), tuple(choices), schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything that another process needs to go on with a run, but for checks, tools and models that are objects
+    of the first process: those are named here and have to be given again."""
+
+    task: Task
+    budget: Budget
+    strategy: Strategy
+    models: tuple[str, ...]
+    seed: int
+    policy: str  # JSON
+    name: str
+
+    def dump(self) -> str:
+        task = self.task
+        return json.dumps(
+            {
+                "messages": [asdict(m) for m in task.messages],
+                "contract": {**asdict(task.contract), "schema": dict(task.contract.schema or {}) or None},
+                "checks": [name_of(check) for check in task.checks],
+                "prompts": dict(task.prompts),
+                "scope": task.scope,
+                "label": task.label,
+                "budget": asdict(self.budget),
+                "strategy": address_of(self.strategy),
+                "settings": settings_of(self.strategy),
+                "name": self.name,
+                "models": self.models,
+                "seed": self.seed,
+                "policy": self.policy,
+            }
+        )
+
+    @classmethod
+    def load(cls, text: str, checks: Sequence[Any], strategy: Strategy | None) -> Spec:
+        """Raises `CallerError` where something has to be given again and is not."""
+        from ..verifiers import as_verifier
+
+        data = json.loads(text)
+        if len(data["checks"]) != len(checks):
+            raise CallerError(
+                f"this run used the checks {', '.join(data['checks']) or '(none)'}, which cannot be stored: resume it "
+                "from Python with engine.resume(run_id, checks=[...])",
+                checks=data["checks"],
+            )
+        if strategy is None:
+            if not data["strategy"]:
+                raise CallerError(
+                    f"strategy {data['name']!r} cannot be found by a name: resume with engine.resume(run_id, strategy=...)"
+                )
+            strategy = find(data["strategy"], **data["settings"])
+        task = stored_task(text, tuple(as_verifier(check) for check in checks))
+        budget = Budget(**data["budget"])
+        return cls(task, budget, strategy, tuple(data["models"]), data["seed"], data["policy"], data["name"])
+
+
+def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
+    """The task of a stored spec."""
+    data = json.loads(text)
+    contract = data["contract"]
+    return Task(
+        tuple(Message(**m) for m in data["messages"]),
+        Contract(contract["kind"], tuple(contract["choices"]), contract["schema"], contract["language"]),
+        checks,
+        prompts=data["prompts"],
+        scope=tuple(data["scope"]),
+        label=data["label"],
+    )

@@ -1,0 +1,205 @@
+"""How each effect starts: from the journal where it is on record, else as a call, a frame, a fan or a choice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..budgets.purse import Hold, Purse
+from ..core.belief import Belief, Terms
+from ..core.effects import (
+    Ask,
+    CallTool,
+    Choice,
+    Choose,
+    Effect,
+    Gather,
+    Offer,
+    Race,
+    Recall,
+    Remember,
+    Sample,
+    Score,
+    Within,
+)
+from ..core.verdict import name_of
+from . import codec
+from .decisions import Decision, judge, spent_usd
+from .log import Entry
+from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
+from .paths import encode, seed_of
+from .tariff import quote_step
+
+if TYPE_CHECKING:
+    from .fans import Fans
+    from .run import Run
+
+_CALLS = (Sample, CallTool, Ask, Recall, Remember)
+
+
+class Starter:
+    """Starts effects for a run."""
+
+    def __init__(self, run: Run, fans: Fans) -> None:
+        self._run, self._fans = run, fans
+
+    def begin(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None) -> Node | None:
+        """Starts an effect; its result goes to `slot`, at once or later. Returns what waits."""
+        if isinstance(effect, _CALLS):
+            return self._call(effect, path, frame, slot, hold)
+        if isinstance(effect, Gather | Race):
+            return self._fans.open(effect, path, frame, slot)
+        if isinstance(effect, Score):
+            return self._score(effect, path, frame, slot)
+        if isinstance(effect, Within):
+            return self._within(effect, path, frame, slot)
+        if isinstance(effect, Offer | Choose) and slot[0] is frame and frame.kind == "strategy":
+            self._choose(effect, path, frame)
+            return None
+        self._run.give(slot, Result(error=TypeError(f"{effect!r:.80} is no effect that can be performed here")))
+        return None
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    def _call(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None) -> Call | None:
+        run = self._run
+        call = Call(effect, path, frame, slot, seed_of(run.seed, path))
+        if run.books.journaled or run.log is not None:
+            call.fingerprint = codec.fingerprint(effect)
+        entry = run.log.at(path, call.kind, call.fingerprint) if run.log else None
+        if entry is not None and self._replayed(call, entry):
+            return None
+        halted = next((f for f in line(frame) if f.halt), None)
+        if halted is not None:
+            run.halt_later(halted)
+            return call
+        if isinstance(effect, Sample):
+            try:
+                worst = run.tariff.quote(effect).worst
+            except Exception as error:
+                run.give(slot, Result(error=error))
+                return None
+            call.hold = hold or frame.purse.reserve(worst)
+            if call.hold is None:
+                refused = run.refusal(frame, worst)
+                run.books.refuse(call, refused.cap)
+                run.give(slot, Result(error=refused))
+                return None
+        run.books.send(call)
+        return call
+
+    def _replayed(self, call: Call, entry: Entry) -> bool:
+        """Takes a place over from the journal. True if the world had replied there."""
+        run = self._run
+        run.books.take_over(call, entry)
+        if entry.reply is None:
+            if entry.lost and isinstance(call.effect, CallTool) and not call.effect.idempotent:
+                call.stands_for = call.effect
+                call.effect = Ask(
+                    f"The call of tool {call.effect.tool!r} with {dict(call.effect.arguments)!r} was under way when "
+                    "the process ended. It is not repeated. What was its result (JSON)?"
+                )
+            return False
+        if "refused" in entry.reply:
+            run.give(call.slot, Result(error=Refused(entry.reply["refused"])))
+        elif "error" in entry.reply:
+            run.give(call.slot, Result(error=codec.decode_error(entry.reply["error"])))
+        else:
+            run.give(call.slot, Result(codec.decode_reply(call.effect, entry.payload)))
+        return True
+
+    # -- plans within ---------------------------------------------------------------------------------------------
+
+    def _score(self, effect: Score, path: Path, frame: Frame, slot: Slot) -> Node | None:
+        from .run import unknown, verdict_of
+
+        if getattr(effect.verifier, "blocking", False):
+            return self._call(effect, path, frame, slot, None)
+        try:
+            value = effect.verifier(effect.task, effect.candidate)
+        except Exception as error:
+            self._run.give(slot, Result(unknown(error)))
+            return None
+        if not hasattr(value, "send"):
+            self._run.give(slot, Result(verdict_of(value, frame)))
+            return None
+        inner = Frame(path, value, "verifier", name_of(effect.verifier), frame.purse, frame.price, None, slot)
+        self._run.open_frame(inner)
+        return inner
+
+    def _within(self, effect: Within, path: Path, frame: Frame, slot: Slot) -> Node | None:
+        run = self._run
+        mark = codec.fingerprint(effect) if run.books.journaled or run.log is not None else ""
+        carved = run.log.at((*path, 0), "frame", mark) if run.log else None
+        if carved is not None and carved.carve is not None:
+            purse, deadline = Purse(tuple(carved.carve["limit"]), frame.purse), carved.carve["deadline"]
+        else:
+            # What a share comes to depends on what others have spent by now: timing, and so on record.
+            purse = frame.purse.carve(effect.share)
+            deadline = None if effect.seconds is None else run.books.now + effect.seconds
+            facts = json.dumps({"limit": purse.limit, "deadline": deadline})
+            run.books.row((*path, 0), 0, "intent", "frame", facts, fingerprint=mark)
+        try:
+            plan = effect.strategy(effect.task)
+        except Exception as error:
+            run.give(slot, Result(error=error))
+            return None
+        price = effect.price if effect.price is not None else frame.price
+        inner = Frame(path, plan, "strategy", name_of(effect.strategy), purse, price, deadline, slot, mark)
+        run.open_frame(inner)
+        return inner
+
+    # -- choices --------------------------------------------------------------------------------------------------
+
+    def _choose(self, effect: Offer | Choose, path: Path, frame: Frame) -> None:
+        """Goes on with the way of the highest net value, or stops; what was decided before is not decided again."""
+        run, kind = self._run, type(effect).__name__.lower()
+        frame.offer = effect.answer if effect.answer and effect.answer.candidate else None
+        try:
+            ways, caps = self._ways(effect, frame)
+            index, _, alternatives = judge(ways)
+        except Exception as error:  # a belief's or a quote's fault is the plan's
+            run.give((frame, 0), Result(error=error))
+            return
+        entry = run.log.at(path, kind) if run.log else None
+        if entry is not None and entry.reply is not None:
+            index, size, reason = entry.reply["index"], entry.reply["size"], entry.reply["reason"]
+        else:
+            size, reason = alternatives[index].size, "worth it"
+            if size <= 0 or alternatives[index].net <= 0.0:
+                broke = all(terms.steps <= 0 for _, _, terms in ways)
+                size, reason = 0, caps[index] if broke else "value"
+            run.books.row(path, 0, "reply", kind, json.dumps({"index": index, "size": size, "reason": reason}))
+        _, frame.belief, frame.terms = ways[index]
+        run.decisions.append(
+            Decision(
+                encode(path),
+                run.books.now,
+                spent_usd(frame),
+                frame.belief.p(frame.terms),
+                frame.terms.price,
+                alternatives,
+                index,
+                size,
+                reason,
+            )
+        )
+        if size > 0:
+            run.resume_with(frame, size if isinstance(effect, Offer) else Choice(index, size))
+            return
+        step = effect.step if isinstance(effect, Offer) else effect.options[index].step
+        poor = reason.startswith("budget") and reason != "budget_seconds"
+        run.halt(frame, reason, run.refusal(frame, quote_step(run.tariff, step).worst).error if poor else None)
+
+    def _ways(self, effect: Offer | Choose, frame: Frame) -> tuple[list[tuple[str, Belief, Terms]], list[str]]:
+        options: list[tuple[str, Belief, tuple[Effect[Any], ...]]] = (
+            [("go on", effect.belief, effect.step)]
+            if isinstance(effect, Offer)
+            else [(option.name or str(i), option.belief, option.step) for i, option in enumerate(effect.options)]
+        )
+        ways, caps = [], []
+        for name, belief, step in options:
+            terms, cap = self._run.economics.terms(frame, step, self._run.books.now)
+            ways.append((name, belief, terms))
+            caps.append(cap)
+        return ways, caps

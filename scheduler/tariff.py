@@ -1,0 +1,160 @@
+"""Tariff: what the models of one run charge, and how long and how dear a step is expected to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..budgets.prices import Price, prompt_bound
+from ..core.amounts import NANO, Amounts
+from ..core.completions import Params, Usage
+from ..core.effects import Effect, Gather, Race, Sample, Score
+from ..core.errors import BadQuery, UnknownName
+
+BYTES_PER_TOKEN = 4  # what English text comes to, for expectations only; holds use an upper bound
+MOST_BYTES_PER_TOKEN = 16  # above this no real text goes: refused before it is sent
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A step's worst case, which is held, and its expected dollars and seconds, which are weighed."""
+
+    worst: Amounts = Amounts()
+    usd: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Quote) -> Quote:
+        return Quote(self.worst + other.worst, self.usd + other.usd, max(self.seconds, other.seconds))
+
+
+class Tariff(Protocol):
+    """Prices calls. `name` resolves the model that a Sample means; `observe` learns from what came back."""
+
+    def name(self, sample: Sample) -> str: ...
+    def quote(self, sample: Sample) -> Quote: ...
+    def dearest(self, sample: Sample) -> float: ...
+    def cost(self, sample: Sample, usage: Usage) -> int: ...
+    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Rate:
+    """One model's price and bounds, and what is known of its replies: running means over this run, after a declared
+    guess. `context` tokens, `batch` completions in a call, `timeout` seconds; `apply` puts an alias's defaults in."""
+
+    price: Price
+    name: str = ""
+    context: int | None = None
+    batch: int = 1
+    timeout: float = 120.0
+    apply: Callable[[Params], Params] | None = None
+    guess: float | None = None  # mean completion tokens, from the policy
+    replies: int = 0
+    tokens: float = 0.0
+    seconds: float = 0.0
+    _applied: tuple[Params, Params] | None = None
+
+    def params(self, sample: Sample) -> Params:
+        """The parameters that are sent: the sample's, with the alias's defaults."""
+        if self.apply is None:
+            return sample.params
+        if self._applied is None or self._applied[0] is not sample.params:
+            self._applied = (sample.params, self.apply(sample.params))
+        return self._applied[1]
+
+    def completion(self, most: int) -> float:
+        """Expected completion tokens of one reply. The guess weighs as much as one reply, so that one odd reply does
+        not decide."""
+        guess = min(float(most), self.guess if self.guess is not None else most / 2)
+        return (guess + self.tokens) / (1 + self.replies)
+
+
+@dataclass(slots=True)
+class PriceList:
+    """The tariff of live runs: the models that the request allows, the first one the default."""
+
+    rates: dict[str, Rate]
+    _quoted: tuple[Sample, int, Quote] | None = field(default=None, repr=False)
+
+    def name(self, sample: Sample) -> str:
+        """The model's name. Raises `UnknownName` for one that the request does not allow."""
+        if sample.model is None:
+            return next(iter(self.rates))
+        if sample.model not in self.rates:
+            raise UnknownName.of("model", sample.model, self.rates)
+        return sample.model
+
+    def rate(self, sample: Sample) -> Rate:
+        return self.rates[self.name(sample)]
+
+    def quote(self, sample: Sample) -> Quote:
+        """Raises `BadQuery` for a prompt that no tokenizer can fit into the context."""
+        rate = self.rate(sample)
+        if self._quoted and self._quoted[0] is sample and self._quoted[1] == rate.replies:
+            return self._quoted[2]
+        bound, most = self._bounds(rate, sample)
+        worst = Amounts(rate.price.cost(Usage(bound, most)), bound + most, 1)
+        seconds = rate.seconds / rate.replies if rate.replies else 0.0
+        quote = Quote(worst, _expected(rate, bound, most), seconds)
+        self._quoted = (sample, rate.replies, quote)
+        return quote
+
+    def dearest(self, sample: Sample) -> float:
+        """Expected dollars of this call at the dearest allowed model."""
+        return max(_expected(rate, *self._bounds(rate, sample)) for rate in self.rates.values())
+
+    @staticmethod
+    def _bounds(rate: Rate, sample: Sample) -> tuple[int, int]:
+        bound, most = prompt_bound(sample.messages), rate.params(sample).max_tokens
+        if rate.context is not None:
+            if bound > rate.context * MOST_BYTES_PER_TOKEN:
+                raise BadQuery(
+                    f"the query has {bound:,} bytes, and {rate.name} takes {rate.context:,} tokens: shorten it or use a "
+                    "model with a longer context",
+                    bytes=bound,
+                    context=rate.context,
+                )
+            bound = min(bound, rate.context)
+        return bound, most
+
+    def cost(self, sample: Sample, usage: Usage) -> int:
+        return self.rate(sample).price.cost(usage)
+
+    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None:
+        rate = self.rate(sample)
+        rate.replies += 1
+        rate.tokens += usage.completion
+        rate.seconds += seconds
+
+
+def _expected(rate: Rate, bound: int, most: int) -> float:
+    usage = Usage(max(1, bound // BYTES_PER_TOKEN), round(rate.completion(most)))
+    return rate.price.cost(usage) / NANO
+
+
+def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:
+    """What the effects of one step come to. A check costs what it `needs`; a strategy within, likewise."""
+    total = Quote()
+    for effect in step:
+        if isinstance(effect, Sample):
+            total += tariff.quote(effect)
+        elif isinstance(effect, Gather | Race):
+            total += quote_step(tariff, effect.branches)
+        else:
+            needs = getattr(
+                effect.verifier if isinstance(effect, Score) else getattr(effect, "strategy", None), "needs", None
+            )
+            if needs is not None:
+                total += quote_step(tariff, tuple(needs(effect.task)))  # type: ignore[attr-defined]
+    return total
+
+
+def first_sample(step: tuple[Effect[Any], ...]) -> Sample | None:
+    """The first completion that a step asks for, however deep."""
+    for effect in step:
+        if isinstance(effect, Sample):
+            return effect
+        if isinstance(effect, Gather | Race) and (inner := first_sample(effect.branches)):
+            return inner
+    return None

@@ -1,0 +1,33 @@
+"""How to think: one file per strategy, each a pure plan.
+
+A strategy is a callable from a `Task` to a plan (a generator of effects that returns an `Answer`). Its configuration
+is its dataclass fields. It does no I/O, reads no clock, and knows no economics: it offers what it has and how it
+believes going on would help, and is told how many more to draw, or closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .best_of_n import BestOfN
+    from .registry import find, listing
+    from .self_consistency import SelfConsistency
+    from .single_shot import SingleShot
+
+_HOMES = {
+    "BestOfN": "best_of_n",
+    "SelfConsistency": "self_consistency",
+    "SingleShot": "single_shot",
+    "find": "registry",
+    "listing": "registry",
+}
+__all__ = ["BestOfN", "SelfConsistency", "SingleShot", "find", "listing"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

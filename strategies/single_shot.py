@@ -1,0 +1,28 @@
+"""Single-shot: ask once. The plain baseline, and often the best buy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..budgets.beliefs import Unstarted
+from ..core.completions import Params
+from ..core.effects import Offer
+from ..core.plans import Answer, Plan
+from ..core.task import Task
+from .prompting import draw
+
+
+@dataclass(frozen=True, slots=True)
+class SingleShot:
+    """One completion, greedy unless a temperature is given. A completion without a readable answer is no answer."""
+
+    model: str | None = None
+    params: Params = Params(temperature=0.0)
+    name: ClassVar[str] = "single_shot"
+
+    def __call__(self, task: Task) -> Plan[Answer]:
+        sample = draw(task, self.model, self.params)
+        yield from Offer(None, Unstarted(), (sample,))
+        candidate = yield from sample
+        return Answer(candidate if candidate.key is not None else None)
