@@ -55,7 +55,16 @@ class Budget:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and _floats(value)
+
+
+def _floats(value: float) -> bool:
+    """Whether it is a float, or an integer that one can hold."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _check_cap(name: str, value: object) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from threading import Lock
 
-from ..core.amounts import NANO, Amounts
-from .budget import Budget, nanos
+from ..core.amounts import NANO, Amounts, nanos
+from .budget import Budget
 
 UNLIMITED = 1 << 62
-DIMENSIONS = ("usd", "tokens", "calls")
 
 
 class Hold:
@@ -47,7 +46,8 @@ class Purse:
 
     def room(self) -> tuple[int, int, int]:
         """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls)."""
-        n, t, c = (self.limit[i] - self.posted[i] - self.pending[i] for i in range(3))
+        (ln, lt, lc), (n, t, c), (hn, ht, hc) = self.limit, self.posted, self.pending
+        n, t, c = ln - n - hn, lt - t - ht, lc - c - hc
         if self.parent is not None:
             pn, pt, pc = self.parent.room()
             n, t, c = min(n, pn), min(t, pt), min(c, pc)
@@ -55,11 +55,12 @@ class Purse:
 
     def short_of(self, amounts: Amounts) -> str | None:
         """The first dimension in which `amounts` does not fit, or None."""
-        room = self.room()
-        for name, have, want in zip(DIMENSIONS, room, (amounts.nanos, amounts.tokens, amounts.calls), strict=True):
-            if want > have:
-                return name
-        return None
+        n, t, c = self.room()
+        if amounts.nanos > n:
+            return "usd"
+        if amounts.tokens > t:
+            return "tokens"
+        return "calls" if amounts.calls > c else None
 
     def reserve(self, amounts: Amounts) -> Hold | None:
         """Holds `amounts` on every level, or on none: then None."""

@@ -148,7 +148,7 @@ class LiteModel:
             with suppress(Exception):  # a provider that the check does not know is asked all the same
                 missing = litellm.validate_environment(self.name)["missing_keys"]
             # Other credentials (files, roles of a cloud machine) litellm finds in ways that this check does not know.
-            if missing and all(name.endswith("_API_KEY") for name in missing):
+            if missing and all(name.endswith("_API_KEY") for name in missing) and not _other_key(self.name):
                 raise _missing(self.name, missing)
             self._key_seen = True
         return None
@@ -203,6 +203,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(one))
             yield one
             todo += [one.__cause__, one.__context__]
+
+
+def _other_key(model: str) -> bool:
+    """Whether some variable looks like another spelling of the provider's key (TOGETHER_API_KEY, HF_TOKEN)."""
+    prefix = model.split("/", 1)[0].split("_")[0].upper()
+    starts = ("HF_", prefix) if prefix == "HUGGINGFACE" else (prefix,)
+    return "/" in model and any(n.startswith(starts) and n.endswith(("_KEY", "_TOKEN")) for n in os.environ)
 
 
 def _code(error: Exception) -> Any:

@@ -16,14 +16,12 @@ from .tariff import Tariff
 
 
 class Books:
-    """Writes rows (none without a journal), moves holds, and keeps time."""
+    """Writes rows (none without a journal), moves holds, and keeps the clock."""
 
     def __init__(self, run_id: str, root: Frame, tariff: Tariff, journaled: bool, now: float) -> None:
         self.run_id, self.root, self.tariff, self.journaled = run_id, root, tariff, journaled
         self.now = now
         self.open: set[Call] = set()  # calls that wait for the world
-        self.busy = 0.0  # seconds in which at least one call was under way
-        self._busy_since = 0.0
         self.rows: list[Row] = []
         self.calls: list[Call] = []
 
@@ -35,19 +33,25 @@ class Books:
         amounts = call.hold.amounts if call.hold else ZERO
         asked = json.dumps({"ask": call.effect.question}) if isinstance(call.effect, Ask) else "{}"
         self.row(call.path, call.attempt, "intent", call.kind, asked, amounts, call.fingerprint)
-        if not self.open:
-            self._busy_since = self.now
         self.open.add(call)
         self.calls.append(call)
 
     def settle(self, call: Call, spent: Amounts, payload: str) -> None:
         """Closes a call: its hold gives way to what was spent, and the row says so."""
-        call.state = "done"
+        self.pay(call, spent)
+        self.close(call, spent, payload)
+
+    def pay(self, call: Call, spent: Amounts) -> None:
+        """The hold gives way to what was spent."""
         if call.hold is not None:
             call.frame.purse.settle(call.hold, spent)
             for frame in line(call.frame):
                 frame.spent += spent
-        self._close(call)
+
+    def close(self, call: Call, spent: Amounts, payload: str) -> None:
+        """The call is over, and the row says so."""
+        call.state = "done"
+        self.open.discard(call)
         self.row(call.path, call.attempt, "reply", call.kind, payload, spent, call.fingerprint)
 
     def drop(self, call: Call) -> None:
@@ -55,24 +59,21 @@ class Books:
         call.state = "done"
         if call.hold is not None:
             call.frame.purse.void(call.hold)
-        self._close(call)
+        self.open.discard(call)
         self.calls = [c for c in self.calls if c is not call]
         place = encode(call.path)
         self.rows = [r for r in self.rows if (r.path, r.attempt, r.kind) != (place, call.attempt, "intent")]
 
-    def _close(self, call: Call) -> None:
-        if call in self.open:
-            self.open.discard(call)
-            if not self.open:
-                self.busy += self.now - self._busy_since
-
     def take_over(self, call: Call, entry: Entry) -> None:
-        """What an earlier process spent at this place becomes this frame's; the run as a whole carried it so far."""
-        call.frame.purse.post(entry.spent)
-        self.root.purse.post(entry.spent, -1)
-        for frame in line(call.frame):
-            frame.spent += entry.spent
+        """What an earlier process spent at this place becomes this frame's; its purse has it since it was opened."""
+        self.carry(call.frame, entry.spent)
         call.attempt = entry.attempts
+
+    @staticmethod
+    def carry(frame: Frame, spent: Amounts) -> None:
+        """Spend of an earlier process, which the purses have already."""
+        for each in line(frame):
+            each.spent += spent
 
     def refuse(self, call: Call, cap: str) -> None:
         self.row(call.path, call.attempt, "reply", call.kind, json.dumps({"refused": cap}), ZERO, call.fingerprint)
@@ -94,7 +95,9 @@ class Books:
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
         task = call.effect.task
-        reading = task.contract.read(text) if task else None
+        reading = reply.reading
+        if task is not None and not reply.recorded:
+            reading = task.contract.read(text)
         return Candidate(
             text,
             reading.answer if reading else None,

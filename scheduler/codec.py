@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -68,9 +67,14 @@ def decode_reply(effect: Effect[Any], payload: str) -> Any:
     return tuple(value) if isinstance(effect, Recall) else value
 
 
-@cache
 def _adapter(made: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(made)
+    adapter = _ADAPTERS.get(made)
+    if adapter is None:
+        adapter = _ADAPTERS[made] = TypeAdapter(made)
+    return adapter
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def encode_outcome(outcome: Outcome) -> str:
@@ -115,6 +119,16 @@ def decode_error(data: dict[str, Any]) -> Exception:
     made = getattr(errors, data["type"], errors.ToolError)
     error: Exception = made(data["message"])
     return error
+
+
+def as_json(value: Any) -> Any:
+    """The value as JSON gives it back. Raises TypeError or ValueError for what JSON cannot hold."""
+    return json.loads(json.dumps(value))
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates, which cannot be stored."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def loosely(text: Any) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import randbits, token_hex
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,10 +24,12 @@ from ..core.errors import (
     BudgetError,
     CallerError,
     GatherFailed,
+    JournalMismatch,
     MissingKey,
     NoAnswer,
     NobodyToAsk,
     NoModelConfigured,
+    RunIsActive,
     SatisficeError,
     StoreError,
 )
@@ -39,10 +42,10 @@ from ..strategies.registry import choose, find
 from .decisions import Economics
 from .events import Ended, Started
 from .journal import Journal, Row, RunRecord
-from .live import Live, OnAsk, OnEvent, Tool, World
+from .live import Live, OnAsk, OnEvent, Tool, World, emit
 from .log import Log
 from .run import Run
-from .solution import UNCALIBRATED, Doubling, Solution, Spend, solution_of
+from .solution import UNCALIBRATED, Doubling, Solution, Spend, solution_of, spend_of
 from .spec import Spec, contract_of, stored_task, task_of
 from .tariff import PriceList, Rate
 
@@ -81,7 +84,9 @@ class Engine:
         self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
         self._tools, self._on_ask = dict(tools or {}), on_ask
         self._memory: dict[tuple[str, str], list[str]] = {}
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._stack: AsyncExitStack | None = None
+        self._active: set[str] = set()  # runs that this engine is at
 
     def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
         """Makes a model object of your own known as `name`. A price is needed: what is not priced is not called."""
@@ -97,8 +102,8 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._stack is not None
-        self._journal = None
-        await self._stack.__aexit__(kind, error, trace)
+        stack, self._stack, self._journal = self._stack, None, None
+        await stack.__aexit__(kind, error, trace)
 
     @property
     def journal(self) -> Journal:
@@ -147,7 +152,8 @@ class Engine:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             record = RunRecord(run_id, now, "running", spec.dump(), None, task.query[:200], spec.name, 0, "", None)
             await self._journal.begin(record)
-        return await self._drive(run_id, spec, self.policy, tariff, None, on_event, on_cancel)
+        with self._at(run_id):
+            return await self._drive(run_id, spec, self.policy, tariff, None, on_event, on_cancel)
 
     async def resume(
         self,
@@ -166,41 +172,51 @@ class Engine:
         record = await journal.find(run_id)
         if record.status == "done" and record.result:
             return Solution.from_dict(json.loads(record.result), stored_task(record.spec))
-        await journal.claim(record.id)
-        try:
-            record, rows = await journal.load(record.id)
-            spec = Spec.load(record.spec, checks, strategy)
-            policy = Policy.model_validate_json(spec.policy)
-            tariff = self._tariff(spec.models, policy)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await journal.release(record.id)
-            raise
-        return await self._drive(record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
+        with self._at(record.id):
+            await journal.claim(record.id)
+            try:
+                record, rows = await journal.load(record.id)
+                spec = Spec.load(record.spec, checks, strategy)
+                policy = Policy.model_validate_json(spec.policy)
+                tariff = self._tariff(spec.models, policy)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await journal.release(record.id)
+                raise
+            return await self._drive(record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
 
     async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
         """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked."""
         journal = self.journal
         record = await journal.find(run_id)
-        await journal.claim(record.id)
-        try:
-            _, rows = await journal.load(record.id)
-            asked = unanswered(rows)
-            if asked is None:
-                raise CallerError(f"run {record.id} asks nothing (status: {record.status})")
-            first = next(r for r in rows if r.path == asked.path)
-            from . import codec
+        with self._at(record.id):
+            await journal.claim(record.id)
+            try:
+                _, rows = await journal.load(record.id)
+                asked = unanswered(rows)
+                if asked is None:
+                    raise CallerError(f"run {record.id} asks nothing (status: {record.status})")
+                from . import codec
 
-            value = codec.loosely(text) if first.effect == "calltool" else text
-            payload = json.dumps({"value": value})
-            reply = Row(
-                record.id, asked.path, asked.attempt, "reply", asked.effect, asked.fingerprint, payload, 0, 0, 0, asked.at
-            )
-            await journal.commit([reply])
-        finally:
-            with anyio.CancelScope(shield=True):
-                await journal.release(record.id)
+                value = codec.loosely(text) if asked.effect == "calltool" else text
+                payload = json.dumps({"value": value})
+                where, mark = (record.id, asked.path, asked.attempt), asked.fingerprint
+                await journal.commit([Row(*where, "reply", asked.effect, mark, payload, 0, 0, 0, asked.at)])
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await journal.release(record.id)
         return await self.resume(record.id, **resume)
+
+    @contextmanager
+    def _at(self, run_id: str) -> Iterator[None]:
+        """One journal is one owner, however many tasks it has: within an engine a run has one task."""
+        if run_id in self._active:
+            raise RunIsActive(f"run {run_id} is under way in this engine", run=run_id)
+        self._active.add(run_id)
+        try:
+            yield
+        finally:
+            self._active.discard(run_id)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -214,6 +230,7 @@ class Engine:
         on_event: OnEvent | None,
         on_cancel: OnCancel,
     ) -> Solution:
+        began = perf_counter()
         purse = Purse.of(spec.budget, self._limit)
         task = spec.task
         try:
@@ -240,13 +257,19 @@ class Engine:
             _scopes(run_id, task.scope),
             self._on_ask,
             on_event,
+            self._limiter if any(self.catalog.entry(n).concurrency for n in spec.models) else None,
         )
         if on_event is not None:
-            on_event(Started(run_id, spec.name, spec.models, log is not None))
+            emit(on_event, Started(run_id, spec.name, spec.models, log is not None))
+        live, earlier = Live(run, world), run.books.now
+
+        def spend() -> Spend:
+            return spend_of(run, earlier + perf_counter() - began, earlier + live.busy)
+
         try:
-            await Live(run, world).drive()
+            await live.drive()
         except anyio.get_cancelled_exc_class() as error:
-            solution = solution_of(run, task, policy.name) if run.outcome else None
+            solution = solution_of(run, task, policy.name, spend()) if run.outcome else None
             await self._close(run_id, "cancelled", solution, purse.posted[0], error)
             if on_cancel == "best" and solution is not None and solution.answer is not None:
                 return solution
@@ -254,36 +277,39 @@ class Engine:
         except BaseException as error:
             if run.outcome is None:
                 run.stop("fault", run.books.now)
-            await self._close(run_id, "failed", None, purse.posted[0], error, run.take().rows)
+            # What another plan asked for is not on this run's record: the old one may still go on with it.
+            rows = [] if isinstance(error, JournalMismatch) else run.take().rows
+            await self._close(run_id, "failed", None, purse.posted[0], error, rows)
             raise
         if run.outcome is None:
-            return await self._wait(run, spec, policy)
-        return await self._finish(run, spec, policy, on_event)
+            return await self._wait(run, spec, policy, spend())
+        return await self._finish(run, spec, policy, spend(), on_event)
 
-    async def _finish(self, run: Run, spec: Spec, policy: Policy, on_event: OnEvent | None) -> Solution:
+    async def _finish(self, run: Run, spec: Spec, policy: Policy, spend: Spend, on_event: OnEvent | None) -> Solution:
         outcome, spent = run.outcome, run.root.purse.posted[0]
         assert outcome is not None
-        solution = solution_of(run, spec.task, policy.name)
-        if on_event is not None:
-            on_event(Ended(run.id, outcome.reason, solution.answer, solution.spend.usd))
+        solution = solution_of(run, spec.task, policy.name, spend)
+        ended = Ended(run.id, outcome.reason, solution.answer, solution.spend.usd)
+        error = None
         if outcome.answer is None and (run.error is not None or not outcome.found):
             error = _fault(run, outcome.reason)
-            await self._close(run.id, "failed", solution, spent, error, run.take().rows)
+        await self._close(run.id, "failed" if error else "done", solution, spent, error, run.take().rows)
+        if on_event is not None:
+            emit(on_event, ended)
+        if error is not None:
             raise error from (None if error is run.error else run.error)
-        await self._close(run.id, "done", solution, spent, None, run.take().rows)
         return solution
 
-    async def _wait(self, run: Run, spec: Spec, policy: Policy) -> Solution:
+    async def _wait(self, run: Run, spec: Spec, policy: Policy, spend: Spend) -> Solution:
         asks = sorted((c for c in run.books.open if c.state == "parked"), key=lambda c: c.path)
         if self._journal is None:
             raise NobodyToAsk(
-                "a person is asked, and this engine has no journal to wait in: pass on_ask=, or open it with journal=True"
+                "a person is asked, and this engine has no journal to wait in: pass on_ask=, or open it with "
+                "journal=True"
             )
         from .paths import encode
 
         ask: Ask = asks[0].effect  # type: ignore[assignment]
-        nanos, tokens, calls = run.root.purse.posted
-        seconds = run.books.now - run.root.started
         solution = Solution(
             None,
             None,
@@ -291,17 +317,17 @@ class Engine:
             UNCALIBRATED,
             spec.name,
             "waiting",
-            Spend(nanos / 1e9, tokens, calls, seconds, max(0.0, seconds - run.books.busy), nanos),
+            spend,
             run.id,
             policy.name,
-            Doubling(nanos / 1e9, None),
+            Doubling(spend.usd, None),
             "waiting",
             ask.question,
             encode(asks[0].path),
             tuple(run.decisions),
             tuple(run.root.found),
         )
-        await self._close(run.id, "waiting", solution, nanos, None, run.take().rows)
+        await self._close(run.id, "waiting", solution, spend.nanos, None, run.take().rows)
         return solution
 
     async def _close(
@@ -343,6 +369,13 @@ class Engine:
             )
         return PriceList(rates)
 
+    def _limiter(self, name: str) -> anyio.CapacityLimiter | None:
+        """At most so many calls at once as the settings allow for this model, over all requests of this engine."""
+        most = self.catalog.entry(name).concurrency
+        if most is not None and name not in self._limiters:
+            self._limiters[name] = anyio.CapacityLimiter(most)
+        return self._limiters.get(name)
+
     def _names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
         wanted = [models] if isinstance(models, str) else list(models or self._models)
         if not wanted and self.settings.default:
@@ -366,10 +399,11 @@ class Engine:
 
 
 def unanswered(rows: Sequence[Row]) -> Row | None:
-    """The intent row of the first question that nobody has answered."""
-    answered = {r.path for r in rows if r.kind == "reply" and "value" in json.loads(r.payload)}
-    asks = [r for r in rows if r.kind == "intent" and r.path not in answered and json.loads(r.payload).get("ask")]
-    return max((r for r in asks if r.path == asks[0].path), key=lambda r: r.attempt) if asks else None
+    """The intent row of the first question that is open: at its place, nothing came of the last attempt."""
+    last: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
+        last[row.path] = row
+    return next((r for r in last.values() if r.kind == "intent" and json.loads(r.payload).get("ask")), None)
 
 
 def _fault(run: Run, reason: str) -> SatisficeError:
@@ -398,4 +432,3 @@ def _journal_place(journal: bool | str | Path | None, settings: Settings) -> Pat
     if journal is None or journal is True:
         return Path(settings.home) / "runs.db"
     return Path(os.fspath(journal))
-

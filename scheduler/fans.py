@@ -9,6 +9,7 @@ from ..budgets.purse import Hold
 from ..core.amounts import ZERO
 from ..core.effects import Effect, Gather, Race, Sample
 from ..core.errors import GatherFailed
+from .log import mismatch
 from .nodes import Fan, Frame, Path, Refused, Result, Slot
 
 if TYPE_CHECKING:
@@ -28,21 +29,30 @@ class Fans:
         nested = slot[0] is not frame
         own, stem = (path, (*path, 0)) if nested else (path[:-1], path[:-1])
         fan = Fan(effect, own, frame, slot, [None] * count, [None] * count, count)
-        decided = self._winners(fan)
-        if decided is not None:
-            self._replay(fan, stem, decided)
-        else:
-            holds = self._admit(effect.branches, stem, frame, self._needed(fan))
-            if holds is None:
-                fan.alive = False
-                self._run.give(slot, Result(error=self._shortage(effect.branches, frame)))
-                return None
+        decided = self._decided(fan)
+        if "winners" in decided:
+            self._replay(fan, stem, decided["winners"])
+            return fan if fan.alive else None
+        holds = None if decided else self._admit(effect.branches, stem, frame, self._needed(fan))
+        if holds is None:
+            fan.alive = False
+            refused = Refused(decided["refused"]) if decided else self._shortage(effect.branches, frame)
+            if not decided:
+                self._row(fan, {"refused": refused.cap})
+            self._run.give(slot, Result(error=refused))
+            return None
+        try:
             for i, branch in enumerate(effect.branches):
                 child = self._run.begin(branch, (*stem, i), frame, (fan, i), holds.get(i))
                 if child is not None:
                     fan.children[i] = child
-            fan.started = True
-            self._check(fan)
+        except BaseException:
+            self._run.kill(fan)
+            for hold in holds.values():
+                frame.purse.void(hold)
+            raise
+        fan.started = True
+        self._check(fan)
         return fan if fan.alive else None
 
     def branch(self, fan: Fan, i: int, result: Result) -> None:
@@ -55,8 +65,10 @@ class Fans:
             fan.refused = failed
         elif failed is not None:
             fan.errors.append(failed)
-        elif isinstance(fan.effect, Race) and fan.succeeded(i):
-            fan.winners.append(i)
+        else:
+            fan.came.add(i)
+            if isinstance(fan.effect, Race) and fan.succeeded(i):
+                fan.winners.append(i)
         if fan.started:
             self._check(fan)
 
@@ -85,27 +97,46 @@ class Fans:
             self._close(fan, Result(error=fan.refused if only_refused else GatherFailed(text, tuple(fan.errors))))
 
     def _win(self, fan: Fan, winners: list[int]) -> None:
-        self._run.books.row(fan.path, 0, "reply", "race", json.dumps({"winners": winners}))
+        self._row(fan, {"winners": winners})
         for child in fan.children:
             self._run.kill(child)
         # What a loser had found by chance of timing is not part of the run: a resumed one could not know it.
         fan.results = [r if i in winners else None for i, r in enumerate(fan.results)]
+        fan.came &= set(winners)
+        fan.below = {i: items for i, items in fan.below.items() if i in winners}
         self._close(fan, Result(fan.positions()))
 
     def _close(self, fan: Fan, result: Result) -> None:
         fan.alive = False
-        self._run.pool(fan.frame, tuple(fan.results))
+        owner, i = fan.slot
+        if isinstance(owner, Fan):
+            owner.below[i] = fan.paid()
+        else:
+            self._run.pool(owner, fan.paid())
         self._run.give(fan.slot, result)
 
-    # -- a race that the journal has decided ----------------------------------------------------------------------
+    # -- what the journal has decided -----------------------------------------------------------------------------
 
-    def _winners(self, fan: Fan) -> list[int] | None:
+    def _row(self, fan: Fan, facts: dict[str, Any]) -> None:
+        self._run.books.row(fan.path, 0, "reply", type(fan.effect).__name__.lower(), json.dumps(facts))
+
+    def _decided(self, fan: Fan) -> dict[str, Any]:
+        """The winners of a race, or the cap for which the fan was refused; empty where neither is on record."""
         log = self._run.log
-        entry = log.at(fan.path, "race") if log and isinstance(fan.effect, Race) else None
-        return list(entry.reply["winners"]) if entry is not None and entry.reply is not None else None
+        entry = log.at(fan.path, type(fan.effect).__name__.lower()) if log else None
+        if log is None or entry is None or entry.reply is None:
+            return {}
+        if any(i >= len(fan.results) for i in entry.reply.get("winners", ())):
+            raise mismatch(fan.path, entry.effect, "race of fewer branches")
+        return entry.reply
 
     def _replay(self, fan: Fan, stem: Path, winners: list[int]) -> None:
-        """Only the winners are gone through again, as a Gather of them; the losers' spend stays with the run."""
+        """Only the winners are gone through again, as a Gather of them; the losers' spend is carried over."""
+        log = self._run.log
+        assert log is not None
+        for i in range(len(fan.results)):
+            if i not in winners:
+                self._run.books.carry(fan.frame, log.under((*stem, i)))
         fan.effect = Gather(fan.effect.branches, at_least=len(winners))
         fan.open = len(winners)
         for i in winners:

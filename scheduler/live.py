@@ -1,16 +1,18 @@
 """The live driver: performs a run's calls as anyio tasks, on asyncio or trio.
 
-Rows are committed before the calls that they announce are sent. Each call has its own cancel scope; losers and runs
-that are past their deadline are dropped there. Nothing outlives `drive`.
+Rows are committed before the calls that they announce are sent. Losers of a race and calls past their timeout are
+cancelled one by one, a run past its deadline as a whole. Nothing outlives `drive`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable
+from math import inf
+from time import monotonic
 from typing import Any, Protocol
 
 import anyio
@@ -57,6 +59,17 @@ class World:
     scopes: Mapping[str, str] = field(default_factory=dict)
     on_ask: OnAsk | None = None
     on_event: OnEvent | None = None
+    limiter: Callable[[str], anyio.CapacityLimiter | None] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """Calls that went out together, and when they count as lost (seconds since the run began)."""
+
+    calls: list[Call]
+    expires: float = inf
+    since: float = 0.0
+    task: Any = None
 
 
 class Live:
@@ -66,14 +79,18 @@ class Live:
         self._run, self._world = run, world
         self._group: TaskGroup | None = None
         self._origin = 0.0
-        self._alarm: float | None = None
+        self._alarm = inf
+        self._flights: set[Flight] = set()
         self._decided = 0
+        self._active = 0
+        self._active_since = 0.0
+        self.busy = 0.0  # seconds in which at least one call was with the world
 
     async def drive(self) -> None:
         """Until the run has an outcome, or waits for a person. A cancellation from outside stops the run with what
         is on offer (`run.outcome`), puts that on record, and goes on as a cancellation."""
         run = self._run
-        self._origin = anyio.current_time() - run.books.now
+        self._origin = monotonic() - run.books.now
         run.start(run.books.now)
         try:
             async with anyio.create_task_group() as group:
@@ -89,10 +106,12 @@ class Live:
             raise _first(group_error) from None
 
     def _now(self) -> float:
-        return anyio.current_time() - self._origin
+        return monotonic() - self._origin
 
-    async def _flush(self, commit: Callable[[list[Row]], Awaitable[None]] | None = None) -> None:
-        """Commits what is due, then drops and sends."""
+    async def _flush(
+        self, commit: Callable[[list[Row]], Awaitable[None]] | None = None, came: Sequence[Call] = ()
+    ) -> None:
+        """Commits what is due, then drops and sends. `came`: calls to tell of once what they brought is on record."""
         run, store, group = self._run, self._world.store, self._group
         assert group is not None
         due = run.take()
@@ -101,98 +120,135 @@ class Live:
         elif store is not None and due.rows:
             await store.commit(due.rows)
         if self._world.on_event is not None:
+            self._received(came)
             self._tell(due)
         for call in due.cancels:
-            scope, calls = call.handle or (None, ())
-            if scope is not None and all(c.state == "done" for c in calls):
-                scope.cancel()
-        if due.calls:
-            for calls in self._batches(due.calls):
-                group.start_soon(self._perform, calls)
-        deadline = run.next_deadline
-        if deadline is not None and (self._alarm is None or deadline < self._alarm):
-            self._alarm = deadline
-            group.start_soon(self._wake, deadline)
+            if call.handle is not None and all(c.state == "done" for c in call.handle.calls):
+                call.handle.task.cancel()
+        for calls in self._batches(due.calls) if due.calls else ():
+            flight = Flight(calls)
+            for call in calls:
+                call.handle = flight
+            if isinstance(sample := calls[0].effect, Sample):
+                flight.expires = self._now() + calls[0].delay + self._world.tariff.rate(sample).timeout
+            self._flights.add(flight)
+            flight.task = group.create_task(self._perform(flight))
         if run.outcome is not None or run.waiting:
             group.cancel_scope.cancel()
+        else:
+            self._arm(group)
+
+    def _arm(self, group: TaskGroup) -> None:
+        """One alarm at a time, for the next deadline of a plan or timeout of a call."""
+        times = [f.expires for f in self._flights]
+        if (deadline := self._run.next_deadline) is not None:
+            times.append(deadline)
+        first = min(times, default=inf)
+        if first < self._alarm:
+            self._alarm = first
+            group.start_soon(self._wake, first)
 
     def _batches(self, calls: list[Call]) -> list[list[Call]]:
         """Equal samples go out together where the provider bills the prompt once for n completions."""
         batches: list[list[Call]] = []
         for call in calls:
-            last = batches[-1] if batches else None
+            last, effect = (batches[-1] if batches else None), call.effect
             if (
                 last is not None
-                and isinstance(call.effect, Sample)
-                and (call.effect is last[0].effect or call.effect == last[0].effect)
-                and not call.delay
-                and not last[0].delay
-                and len(last) < self._world.tariff.rate(call.effect).batch
+                and isinstance(effect, Sample)
+                and (effect is last[0].effect or effect == last[0].effect)
+                and not (call.delay or last[0].delay)
+                and len(last) < self._world.tariff.rate(effect).batch
             ):
                 last.append(call)
             else:
                 batches.append([call])
         return batches
 
-    async def _wake(self, deadline: float) -> None:
-        await anyio.sleep_until(self._origin + deadline)
-        self._alarm = None
-        self._run.tick(self._now())
-        await self._flush()
+    async def _wake(self, when: float) -> None:
+        await anyio.sleep(max(0.0, when - self._now()))
+        if when != self._alarm:
+            return  # an earlier alarm has been set since, and has looked after this one
+        self._alarm, now, lost = inf, self._now(), []
+        for flight in [f for f in self._flights if f.expires <= now]:
+            self._flights.discard(flight)
+            flight.task.cancel()
+            lost += flight.calls
+            seconds = now - flight.since
+            for call in flight.calls:
+                self._run.fail(call, ModelTimeout(f"no reply within {seconds:.3g} s"), now)
+        self._run.tick(now)
+        await self._flush(came=lost)
 
-    async def _perform(self, calls: list[Call]) -> None:
+    async def _perform(self, flight: Flight) -> None:
+        calls = flight.calls
         call = calls[0]
         effect = call.effect
-        with anyio.CancelScope() as scope:
-            for each in calls:
-                each.handle = (scope, calls)
-            if all(each.state == "done" for each in calls):
-                return
+        if all(each.state == "done" for each in calls):
+            self._flights.discard(flight)
+            return
+        if isinstance(effect, Remember):
+            self._flights.discard(flight)
+            await self._remember(call, effect)
+            return
+        if call.delay:
+            await anyio.sleep(call.delay)
+        self._enter(flight)
+        try:
             if isinstance(effect, Sample):
-                await self._sample(calls, effect, scope)
-            elif isinstance(effect, Remember):
-                await self._remember(call, effect)
-                return
+                await self._sample(calls, effect, flight)
             else:
                 await self._other(call, effect)
-        if self._world.on_event is not None:
-            self._received(calls)
-        await self._flush()
+        finally:
+            self._leave(flight)
+        await self._flush(came=calls)
+
+    def _enter(self, flight: Flight) -> None:
+        flight.since = self._now()
+        if self._active == 0:
+            self._active_since = flight.since
+        self._active += 1
+
+    def _leave(self, flight: Flight) -> None:
+        self._flights.discard(flight)
+        self._active -= 1
+        if self._active == 0:
+            self.busy += self._now() - self._active_since
 
     # -- models ---------------------------------------------------------------------------------------------------
 
-    async def _sample(self, calls: list[Call], sample: Sample, scope: anyio.CancelScope) -> None:
-        call, run = calls[0], self._run
-        if call.delay:
-            await anyio.sleep(call.delay)
-        rate = self._world.tariff.rate(sample)
-        request = Request(sample.messages, rate.params(sample), len(calls), call.seed)
-        began = anyio.current_time()
-        scope.deadline = began + rate.timeout
+    async def _sample(self, calls: list[Call], sample: Sample, flight: Flight) -> None:
+        run, tariff = self._run, self._world.tariff
+        rate, name = tariff.rate(sample), tariff.name(sample)
+        request = Request(sample.messages, rate.params(sample), len(calls), calls[0].seed)
         try:
-            response = await self._world.model(self._world.tariff.name(sample)).complete(request)
+            limiter = self._world.limiter(name) if self._world.limiter else None
+            if limiter is None:
+                response = await self._world.model(name).complete(request)
+            else:
+                flight.expires = inf  # a place in the queue is not a slow provider
+                async with limiter:
+                    flight.expires = self._now() + rate.timeout
+                    self._arm_again()
+                    response = await self._world.model(name).complete(request)
         except SatisficeError as error:
             failure: Exception = error
         except Exception as error:  # a user's model may raise anything
             failure = ModelError(f"{type(error).__name__}: {error}")
-        except anyio.get_cancelled_exc_class():
-            if anyio.current_time() < scope.deadline or all(c.state == "done" for c in calls):
-                raise
-            # Timed out. The scope has to take its exception, so the call is failed here and the rest goes on after.
-            for each in calls:
-                run.fail(each, ModelTimeout(f"{rate.name}: no reply within {rate.timeout:g} s"), self._now())
-            raise
         else:
-            scope.deadline = float("inf")
-            for each, reply in zip(calls, share(response, len(calls), anyio.current_time() - began), strict=True):
+            now = self._now()
+            for call, reply in zip(calls, shared(response, len(calls), now - flight.since), strict=True):
                 if isinstance(reply, Reply):
-                    run.reply(each, reply, self._now())
+                    run.reply(call, reply, now)
                 else:
-                    run.fail(each, reply, self._now())
+                    run.fail(call, reply, now)
             return
-        scope.deadline = float("inf")
-        for each in calls:
-            run.fail(each, failure, self._now())
+        for call in calls:
+            run.fail(call, failure, self._now())
+
+    def _arm_again(self) -> None:
+        if self._group is not None:
+            self._arm(self._group)
 
     # -- everything else ------------------------------------------------------------------------------------------
 
@@ -209,6 +265,9 @@ class Live:
                 value = await self._ask(call, effect)
         except SatisficeError as error:
             run.fail(call, error, self._now())
+            return
+        except Exception as error:  # a person's callback, a scope that is none
+            run.fail(call, ToolError(f"{call.kind}: {type(error).__name__}: {error}"), self._now())
             return
         if call.state != "parked":
             run.deliver(call, value, self._now())
@@ -256,14 +315,14 @@ class Live:
             value = json.dumps(effect.value)
         except (TypeError, ValueError) as error:
             self._run.fail(call, ToolError(f"Remember takes a JSON value: {error}"), self._now())
-            await self._flush()
+            await self._flush(came=[call])
             return
         self._run.deliver(call, None, self._now())
         if store is None:
             self._world.memory.setdefault((scope, effect.topic), []).append(value)
-            await self._flush()
+            await self._flush(came=[call])
         else:
-            await self._flush(lambda rows: store.remember(scope, effect.topic, value, rows))
+            await self._flush(lambda rows: store.remember(scope, effect.topic, value, rows), [call])
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -276,18 +335,33 @@ class Live:
             model = self._world.tariff.name(call.effect) if isinstance(call.effect, Sample) else None
             self._emit(Sent(run.id, encode(call.path), call.kind, model, call.attempt))
 
-    def _received(self, calls: list[Call]) -> None:
+    def _received(self, calls: Sequence[Call]) -> None:
         run, posted = self._run, self._run.root.purse.posted
-        for call in calls:
+        for call in (c for c in calls if c.state != "parked"):
             answer, error = call.came if call.came else (None, None)
             self._emit(Received(run.id, encode(call.path), call.kind, answer, error, posted[0] / 1e9, posted[1]))
 
     def _emit(self, event: Event) -> None:
         assert self._world.on_event is not None
-        try:
-            self._world.on_event(event)
-        except Exception:  # an observer's fault must not cost the run
-            logger.exception("on_event raised")
+        emit(self._world.on_event, event)
+
+
+def emit(on_event: OnEvent, event: Event) -> None:
+    """Tells an observer."""
+    try:
+        on_event(event)
+    except Exception:  # its fault must not cost the run
+        logger.exception("on_event raised")
+
+
+def shared(response: Any, n: int, seconds: float) -> list[Reply | Exception]:
+    """`share`, of whatever a user's model returned."""
+    try:
+        if all(isinstance(c.text, str) for c in response.completions):
+            return share(response, n, seconds)
+    except (AttributeError, TypeError):
+        pass
+    return [BadCompletion(f"the model returned no Response of texts: {response!r:.80}")] * n
 
 
 def share(response: Response, n: int, seconds: float) -> list[Reply | Exception]:

@@ -25,7 +25,7 @@ class Entry:
     payload: str = ""
     carve: dict[str, Any] | None = None
     spent: Amounts = ZERO
-    lost: bool = False
+    lost: bool = False  # some attempt was under way when the process died or was told to stop
     attempts: int = 0
 
 
@@ -36,6 +36,7 @@ class Log:
         self._entries: dict[Path, Entry] = {}
         self.elapsed = max((row.at for row in rows), default=0.0)
         self.total = ZERO
+        self._under: dict[Path, Amounts] = {}
         resolved = {(row.path, row.attempt) for row in rows if row.kind == "reply"}
         for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
             self._take(row, (row.path, row.attempt) in resolved)
@@ -50,12 +51,21 @@ class Log:
             spent = Amounts(row.nanos, row.tokens, row.calls)
             entry.spent += spent
             self.total += spent
+            if spent != ZERO:
+                path = decode(row.path)
+                for i in range(len(path) + 1):
+                    self._under[path[:i]] = self._under.get(path[:i], ZERO) + spent
         if row.kind == "intent":
-            entry.lost = not resolved
+            entry.lost |= not resolved
             return
         data = json.loads(row.payload)
+        entry.lost |= bool(data.get("cancelled"))
         final = not (data.get("retry") or data.get("cancelled"))
         entry.reply, entry.payload = data if final else None, row.payload
+
+    def under(self, path: Path) -> Amounts:
+        """Everything posted or lost at `path` and below it."""
+        return self._under.get(path, ZERO)
 
     def at(self, path: Path, effect: str = "", fingerprint: str = "") -> Entry | None:
         """What is journaled at `path`. Raises `JournalMismatch` where another request stands there."""
@@ -63,10 +73,14 @@ class Log:
         if entry is None or not effect:
             return entry
         if entry.effect != effect or (fingerprint and entry.fingerprint != fingerprint):
-            raise JournalMismatch(
-                f"the journal has another {entry.effect} where this plan asks for a {effect} (step {path}): the plan, "
-                "a prompt, a model or the policy has changed since. Solve again with a new run id; what the old run "
-                "paid for is listed by `satisfice runs show`.",
-                path=list(path),
-            )
+            raise mismatch(path, entry.effect, effect)
         return entry
+
+
+def mismatch(path: Path, had: str, wants: str) -> JournalMismatch:
+    return JournalMismatch(
+        f"the journal has another {had} where this plan asks for a {wants} (step {path}): the plan, "
+        "a prompt, a model or the policy has changed since. Solve again with a new run id; what the old run "
+        "paid for is listed by `satisfice runs show`.",
+        path=list(path),
+    )

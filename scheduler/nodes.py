@@ -7,11 +7,13 @@ from typing import Any, Literal, TypeAlias
 
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
+from ..core.answers import Reading
 from ..core.belief import Belief, Terms
 from ..core.completions import Completion, Usage
 from ..core.effects import CallTool, Effect, Gather, Race
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
+from .paths import seed_of
 
 Path: TypeAlias = tuple[int, ...]
 
@@ -63,13 +65,21 @@ class Fan:
     errors: list[Exception] = field(default_factory=list)
     refused: Refused | None = None
     winners: list[int] = field(default_factory=list)
+    came: set[int] = field(default_factory=set)  # branches that replied, with whatever value
+    below: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # what the fans in its branches have paid for
     started: bool = False
     alive: bool = True
 
     def succeeded(self, i: int) -> bool:
         """A strategy run within counts as a success if it has an answer."""
         value = self.results[i]
-        return value is not None and not (isinstance(value, Outcome) and value.answer is None)
+        if isinstance(value, Outcome):
+            return value.answer is not None and value.answer.candidate is not None
+        return i in self.came
+
+    def paid(self) -> tuple[Any, ...]:
+        """What was paid for, by position: never in the order of arrival."""
+        return tuple(item for i, result in enumerate(self.results) for item in (*self.below.get(i, ()), result))
 
     def positions(self) -> tuple[Any, ...]:
         """The reply: results in place, None where a branch failed."""
@@ -84,7 +94,7 @@ class Call:
     path: Path
     frame: Frame
     slot: Slot
-    seed: int = 0
+    run_seed: int = 0
     attempt: int = 0
     hold: Hold | None = None
     delay: float = 0.0
@@ -98,6 +108,11 @@ class Call:
     def kind(self) -> str:
         return type(self.stands_for or self.effect).__name__.lower()
 
+    @property
+    def seed(self) -> int:
+        """Of its place in the run, whatever attempt it is."""
+        return seed_of(self.run_seed, self.path)
+
 
 Node: TypeAlias = "Frame | Fan | Call"
 Slot: TypeAlias = "tuple[Frame | Fan, int]"
@@ -106,12 +121,15 @@ Slot: TypeAlias = "tuple[Frame | Fan, int]"
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a driver brings back for a Sample. Without `usage` the hold is billed; `nanos` is a recorded cost that
-    stands instead of the price list's."""
+    stands instead of the price list's, `reading` a recorded reading (`recorded`: it stands even if it is None)
+    instead of the contract's."""
 
     completion: Completion
     usage: Usage | None
     seconds: float = 0.0
     nanos: int | None = None
+    reading: Reading | None = None
+    recorded: bool = False
 
 
 @dataclass(slots=True)

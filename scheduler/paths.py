@@ -6,6 +6,7 @@ and every number ends where its own letter says: a prefix sorts before what exte
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from string import ascii_lowercase
 
@@ -14,6 +15,7 @@ Path = tuple[int, ...]
 _LIMIT = 10 ** len(ascii_lowercase)
 
 
+@lru_cache(maxsize=8192)
 def encode(path: Path) -> str:
     """The path as text, `(3, 12)` as "a3.b12"; ValueError for a number below 0 or of more than 26 digits."""
     parts = []

@@ -17,8 +17,8 @@ from typing import Any
 
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
-from ..core.effects import Gather
-from ..core.errors import BudgetTooSmall, ModelError, ToolError
+from ..core.effects import CallTool, Gather, Score
+from ..core.errors import BudgetTooSmall, JournalMismatch, ModelError, ToolError
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict
@@ -111,9 +111,13 @@ class Run:
         if call.stands_for is not None:
             value = codec.loosely(value)
         try:
-            self._resolve(call, ZERO, value)
+            if isinstance(call.effect, CallTool):
+                value = codec.as_json(value)  # the plan sees now what it would see on resuming
+            codec.encode_reply(call.stands_for or call.effect, value)
         except (TypeError, ValueError) as error:
             self.fail(call, ToolError(f"{call.kind} replied what JSON cannot hold: {error}"), now)
+        else:
+            self._resolve(call, ZERO, value)
 
     def fail(self, call: Call, error: Exception, now: float) -> None:
         """A call failed: tried again where that may help and the purse allows it, else thrown into the plan."""
@@ -121,10 +125,19 @@ class Run:
         if call.state == "done":
             return
         call.came = (None, str(error))
+        if isinstance(call.effect, Score):
+            self._resolve(call, ZERO, Verdict(None, evidence=codec.storable(unknown(error).evidence)))
+            return
         spent = call.hold.amounts if call.hold and getattr(error, "sent", True) else ZERO
         again = isinstance(error, ModelError) and error.transient and call.attempt < self.retries
-        self.books.settle(call, spent, json.dumps({"error": codec.encode_error(error), "retry": again}))
-        if not (again and self._retry(call)):
+        self.books.pay(call, spent)
+        hold = call.frame.purse.reserve(call.hold.amounts) if again and call.hold else None
+        # Whether it is tried again is what the purse says now, not what it may say on resuming.
+        facts = {"error": codec.encode_error(error), "retry": hold is not None}
+        self.books.close(call, spent, json.dumps(facts))
+        if hold is not None:
+            self._retry(call, hold)
+        else:
             self.give(call.slot, Result(error=error))
         self._pump()
 
@@ -185,10 +198,8 @@ class Run:
         if isinstance(result.value, Candidate | Outcome):
             self.pool(frame, (result.value,))
         try:
-            if result.error is not None:
-                effect = frame.plan.throw(result.error)
-            else:
-                effect = frame.plan.send(result.value)
+            plan, failed = frame.plan, result.error
+            effect = plan.send(result.value) if failed is None else plan.throw(failed)
         except StopIteration as end:
             self._finish(frame, end.value)
         except Exception as error:
@@ -201,7 +212,13 @@ class Run:
 
     def begin(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None = None) -> Node | None:
         """Starts an effect; its result goes to `slot`, at once or later. Returns what waits."""
-        return self._starter.begin(effect, path, frame, slot, hold)
+        try:
+            return self._starter.begin(effect, path, frame, slot, hold)
+        except JournalMismatch:
+            raise
+        except Exception as error:  # an effect that is none, or with values that make no sense: the plan's fault
+            self.give(slot, Result(error=error))
+            return None
 
     @staticmethod
     def pool(frame: Frame, given: tuple[Any, ...]) -> None:
@@ -211,6 +228,17 @@ class Run:
                 frame.found.append(item)
             elif isinstance(item, Outcome):
                 frame.found.extend(item.found)
+
+    def _underway(self, node: Node | None) -> tuple[Any, ...]:
+        """What was paid for below a plan, if too late for it. A race's branches are not part of the run until it is
+        decided; what a verifier asks for is no candidate."""
+        if isinstance(node, Frame) and node.alive and node.kind == "strategy":
+            return (*node.found, *self._underway(node.waiting))
+        if isinstance(node, Fan) and node.alive and isinstance(node.effect, Gather):
+            below = {i: self._underway(child) for i, child in enumerate(node.children) if child is not None}
+            node.below |= below
+            return node.paid()
+        return ()
 
     def _finish(self, frame: Frame, value: Any) -> None:
         if frame.kind == "verifier":
@@ -233,9 +261,7 @@ class Run:
 
     def halt(self, frame: Frame, reason: str, error: Exception | None = None) -> None:
         """Closes a plan where it stands and answers with its last offer."""
-        waiting = frame.waiting
-        if isinstance(waiting, Fan) and isinstance(waiting.effect, Gather):
-            self.pool(frame, tuple(waiting.results))  # paid for, if too late for the plan
+        self.pool(frame, self._underway(frame.waiting))
         self.kill(frame)
         if frame is self.root and error is not None:
             self.error = error
@@ -328,20 +354,16 @@ class Run:
         self.give(call.slot, Result(value))
         self._pump()
 
-    def _retry(self, call: Call) -> bool:
-        hold = call.frame.purse.reserve(call.hold.amounts) if call.hold else None
-        if hold is None or not call.frame.alive:
-            return False
+    def _retry(self, call: Call, hold: Hold) -> None:
         jitter = seed_of(call.seed, (call.attempt,)) / 2**31
         delay = BACKOFF * 2**call.attempt * (0.5 + jitter / 2)
-        again = replace(call, attempt=call.attempt + 1, hold=hold, state="open", delay=delay, handle=None)
+        again = replace(call, attempt=call.attempt + 1, hold=hold, state="open", delay=delay, handle=None, came=None)
         owner, i = call.slot
         if isinstance(owner, Fan):
             owner.children[i] = again
         else:
             owner.waiting = again
         self.books.send(again)
-        return True
 
 
 def verdict_of(value: Any, frame: Frame) -> Verdict:

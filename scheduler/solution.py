@@ -130,28 +130,29 @@ def value_in(task: Task, answer: str | None) -> Any:
     return None if answer is None else value_of(task.contract, answer)
 
 
-def solution_of(run: Run, task: Task, policy: str) -> Solution:
+def spend_of(run: Run, seconds: float, busy: float) -> Spend:
+    """What a run has spent. The purse and not the frame says so: what an earlier process lost is spent too."""
+    nanos, tokens, calls = run.root.purse.posted
+    return Spend(dollars(nanos), tokens, calls, seconds, max(0.0, seconds - busy), nanos)
+
+
+def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
     """What a finished run came to."""
     outcome = run.outcome
     assert outcome is not None
-    root, books = run.root, run.books
     answer = outcome.answer.candidate if outcome.answer else None
     confidence, why = _confidence(run, outcome, answer)
-    spent = outcome.spent
-    # The purse and not the frame: what an earlier process lost is spent too.
-    nanos, tokens, calls = root.purse.posted
-    seconds = max(0.0, books.now - root.started)
     return Solution(
         answer.answer if answer else None,
         value_in(task, answer.answer) if answer else None,
         confidence,
         why,
-        root.name,
+        run.root.name,
         outcome.reason,
-        Spend(dollars(nanos), tokens, calls, seconds, max(0.0, seconds - books.busy), nanos),
+        spend,
         run.id,
         policy,
-        _doubling(run, spent.calls),
+        _doubling(run, outcome.spent.calls),
         decisions=tuple(run.decisions),
         candidates=outcome.found,
         best=answer,

@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast, get_args
 
 from ..budgets.budget import Budget
+from ..core.amounts import Amounts
 from ..core.completions import Message, Role
 from ..core.errors import BadQuery, CallerError, UnknownName
 from ..core.plans import Strategy
-from ..core.task import KINDS, AnswerKind, Contract, Task
+from ..core.task import KINDS, AnswerKind, Candidate, Contract, Task
 from ..core.verdict import Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
 
 
-def task_of(query: Any, contract: Contract, checks: Sequence[Any], prompts: Mapping[str, str], scope: Sequence[str]) -> Task:
+def task_of(
+    query: Any, contract: Contract, checks: Sequence[Any], prompts: Mapping[str, str], scope: Sequence[str]
+) -> Task:
     """The task that a query is. Raises `BadQuery` for what is empty, no text, or no chat."""
     from dataclasses import replace
 
@@ -24,6 +27,7 @@ def task_of(query: Any, contract: Contract, checks: Sequence[Any], prompts: Mapp
 
     verifiers = tuple(as_verifier(check) for check in checks)
     if isinstance(query, Task):
+        messages_of(query.messages)
         merged = {**prompts, **query.prompts}
         return replace(query, checks=query.checks + verifiers, prompts=merged, scope=query.scope or tuple(scope))
     return Task(messages_of(query), contract, verifiers, prompts=prompts, scope=tuple(scope))
@@ -71,7 +75,7 @@ def contract_of(answer: str | Contract, choices: Sequence[str], schema: Mapping[
         raise UnknownName.of("kind of answer", str(answer), KINDS)
     if isinstance(choices, str) or len(set(choices)) != len(choices):
         raise CallerError(f"choices={choices!r}: expected different texts")
-    return Contract(cast(AnswerKind, answer), tuple(choices), schema)
+    return Contract(answer, tuple(choices), schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,11 @@ class Spec:
                 "contract": {**asdict(task.contract), "schema": dict(task.contract.schema or {}) or None},
                 "checks": [name_of(check) for check in task.checks],
                 "prompts": dict(task.prompts),
+                "known": [asdict(c) for c in task.known],
                 "scope": task.scope,
                 "label": task.label,
                 "budget": asdict(self.budget),
-                "strategy": address_of(self.strategy),
+                "strategy": address_of(self.strategy) if _found_again(self.strategy) else "",
                 "settings": settings_of(self.strategy),
                 "name": self.name,
                 "models": self.models,
@@ -122,12 +127,21 @@ class Spec:
         if strategy is None:
             if not data["strategy"]:
                 raise CallerError(
-                    f"strategy {data['name']!r} cannot be found by a name: resume with engine.resume(run_id, strategy=...)"
+                    f"strategy {data['name']!r} cannot be found by a name: resume it from Python with "
+                    "engine.resume(run_id, strategy=...)"
                 )
             strategy = find(data["strategy"], **data["settings"])
         task = stored_task(text, tuple(as_verifier(check) for check in checks))
         budget = Budget(**data["budget"])
         return cls(task, budget, strategy, tuple(data["models"]), data["seed"], data["policy"], data["name"])
+
+
+def _found_again(strategy: Strategy) -> bool:
+    """Whether name and settings make the same strategy: some settings cannot be stored."""
+    try:
+        return find(address_of(strategy), **settings_of(strategy)) == strategy
+    except Exception:
+        return False
 
 
 def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
@@ -138,6 +152,7 @@ def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
         tuple(Message(**m) for m in data["messages"]),
         Contract(contract["kind"], tuple(contract["choices"]), contract["schema"], contract["language"]),
         checks,
+        tuple(Candidate(**{**c, "spent": Amounts(**c["spent"])}) for c in data.get("known", ())),
         prompts=data["prompts"],
         scope=tuple(data["scope"]),
         label=data["label"],

@@ -25,9 +25,9 @@ from ..core.effects import (
 from ..core.verdict import name_of
 from . import codec
 from .decisions import Decision, judge, spent_usd
-from .log import Entry
+from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
-from .paths import encode, seed_of
+from .paths import encode
 from .tariff import quote_step
 
 if TYPE_CHECKING:
@@ -63,12 +63,13 @@ class Starter:
 
     def _call(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None) -> Call | None:
         run = self._run
-        call = Call(effect, path, frame, slot, seed_of(run.seed, path))
+        call = Call(effect, path, frame, slot, run.seed)
         if run.books.journaled or run.log is not None:
             call.fingerprint = codec.fingerprint(effect)
         entry = run.log.at(path, call.kind, call.fingerprint) if run.log else None
         if entry is not None and self._replayed(call, entry):
             return None
+        call.hold = hold
         halted = next((f for f in line(frame) if f.halt), None)
         if halted is not None:
             run.halt_later(halted)
@@ -130,9 +131,13 @@ class Starter:
     def _within(self, effect: Within, path: Path, frame: Frame, slot: Slot) -> Node | None:
         run = self._run
         mark = codec.fingerprint(effect) if run.books.journaled or run.log is not None else ""
+        if run.log:
+            run.log.at(path, "within", mark)  # raises where something else stands
         carved = run.log.at((*path, 0), "frame", mark) if run.log else None
-        if carved is not None and carved.carve is not None:
+        if run.log and carved is not None and carved.carve is not None:
             purse, deadline = Purse(tuple(carved.carve["limit"]), frame.purse), carved.carve["deadline"]
+            spent = run.log.under(path)  # the levels above have it already
+            purse.posted[:] = spent.nanos, spent.tokens, spent.calls
         else:
             # What a share comes to depends on what others have spent by now: timing, and so on record.
             purse = frame.purse.carve(effect.share)
@@ -164,6 +169,8 @@ class Starter:
         entry = run.log.at(path, kind) if run.log else None
         if entry is not None and entry.reply is not None:
             index, size, reason = entry.reply["index"], entry.reply["size"], entry.reply["reason"]
+            if index >= len(ways):
+                raise mismatch(path, kind, f"{kind} of fewer options")
         else:
             size, reason = alternatives[index].size, "worth it"
             if size <= 0 or alternatives[index].net <= 0.0:

@@ -110,8 +110,8 @@ class PriceList:
         if rate.context is not None:
             if bound > rate.context * MOST_BYTES_PER_TOKEN:
                 raise BadQuery(
-                    f"the query has {bound:,} bytes, and {rate.name} takes {rate.context:,} tokens: shorten it or use a "
-                    "model with a longer context",
+                    f"the query has {bound:,} bytes, and {rate.name} takes {rate.context:,} tokens: shorten it or "
+                    "use a model with a longer context",
                     bytes=bound,
                     context=rate.context,
                 )

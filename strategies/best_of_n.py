@@ -47,7 +47,7 @@ class BestOfN:
                     judged[key] = yield from _judge(task, candidate)
                 if judged[key].passed:
                     return Answer(judged[key].candidate, "verified")
-                failed += judged[key].refuted
+                failed += not judged[key].offered  # refuted, or no check could tell: no pass either way
                 best = max((j for j in judged.values() if j.offered), key=lambda j: j.score, default=None)
             answer = Answer(best.candidate, "best_score") if best else None
             most = self.most if self.samples is None else self.samples
@@ -76,7 +76,6 @@ class _Judged:
     candidate: Candidate
     score: float
     passed: bool
-    refuted: bool
     offered: bool
 
 
@@ -87,9 +86,9 @@ def _judge(task: Task, candidate: Candidate) -> Plan[_Judged]:
     for check in task.checks:
         verdict: Verdict = yield from Score(check, task, candidate)
         if verdict.exact and verdict.score is not None and verdict.score < 1.0:
-            return _Judged(candidate, 0.0, passed=False, refuted=True, offered=False)
+            return _Judged(candidate, 0.0, passed=False, offered=False)
         all_exact &= verdict.passed
         if verdict.score is not None:
             scores.append(verdict.score)
     mean = sum(scores) / len(scores) if scores else 0.0
-    return _Judged(candidate, mean, passed=all_exact, refuted=False, offered=bool(scores))
+    return _Judged(candidate, mean, passed=all_exact, offered=bool(scores))

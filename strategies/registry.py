@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from ..core.completions import Params
 from ..core.errors import CallerError, UnknownName
 from ..core.plans import Strategy
 from ..core.verdict import name_of
@@ -48,19 +49,20 @@ def listing() -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "summary": (made.__doc__ or "").strip().split("\n")[0],
+                "summary": " ".join((made.__doc__ or "").split()).partition(". ")[0].rstrip("."),
                 "settings": {f.name: str(f.type) for f in fields(made)} if is_dataclass(made) else {},
             }
         )
     return rows
 
 
-def settings_of(strategy: Strategy) -> dict[str, Any]:
+def settings_of(strategy: Any) -> dict[str, Any]:
     """The settings with which `find` makes this strategy again (those that JSON can hold)."""
     if not is_dataclass(strategy):
         return {}
     values = {f.name: getattr(strategy, f.name) for f in fields(strategy)}
-    return {k: v for k, v in values.items() if isinstance(v, str | int | float | bool | None)}
+    values = {k: asdict(v) if isinstance(v, Params) else v for k, v in values.items()}
+    return {k: v for k, v in values.items() if k == "params" or isinstance(v, str | int | float | bool | None)}
 
 
 def address_of(strategy: Strategy) -> str:
@@ -75,6 +77,9 @@ def address_of(strategy: Strategy) -> str:
 
 
 def _make(made: Any, name: str, settings: dict[str, Any]) -> Strategy:
+    if isinstance(stored := settings.get("params"), dict):
+        extra = tuple((key, value) for key, value in stored["extra"])
+        settings = {**settings, "params": Params(**{**stored, "stop": tuple(stored["stop"]), "extra": extra})}
     if not callable(made):
         raise UnknownName(f"{name!r} is not a strategy: it cannot be called", kind="strategy", name=name)
     if is_dataclass(made) and not isinstance(made, type):

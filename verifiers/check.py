@@ -72,4 +72,5 @@ def as_verifier(check: Any) -> Verifier:
         return Check(check)
     needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in needed if p.default is Parameter.empty]
-    return check if len(required) == 2 else Check(check)  # type: ignore[no-any-return]
+    verifier: Verifier = check if len(required) == 2 else Check(check)
+    return verifier

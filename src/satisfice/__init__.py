@@ -1,0 +1,135 @@
+"""satisfice: test-time compute that stops while the next thought is worth more than it costs.
+
+    from satisfice import solve
+    solve("What is 17 + 25?", budget=0.01, models="openai/gpt-4o-mini", answer="number").answer
+
+Every public name is importable from here, and loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .budgets.beliefs import Committed, ExactBelief, ScoredBelief, Unstarted
+    from .budgets.budget import Budget
+    from .budgets.policy import Policy
+    from .budgets.prices import Price
+    from .budgets.purse import Purse
+    from .budgets.voting import VotingBelief
+    from .core.amounts import Amounts
+    from .core.belief import Belief, Continuation, Priors, Terms
+    from .core.completions import Completion, Message, Model, Params, Request, Response, Usage
+    from .core.effects import (
+        Ask,
+        CallTool,
+        Choice,
+        Choose,
+        Effect,
+        Gather,
+        Offer,
+        Option,
+        Race,
+        Recall,
+        Remember,
+        Sample,
+        Score,
+        Within,
+    )
+    from .core.errors import (
+        BadBudget,
+        BadCompletion,
+        BadQuery,
+        BadSettings,
+        BudgetError,
+        BudgetTooSmall,
+        CallerError,
+        GatherFailed,
+        JournalMismatch,
+        MissingExtra,
+        MissingKey,
+        ModelError,
+        ModelRefused,
+        ModelTimeout,
+        ModelUnavailable,
+        NoAnswer,
+        NobodyToAsk,
+        NoModelConfigured,
+        RunIsActive,
+        SatisficeError,
+        StoreError,
+        ToolError,
+        TraceMiss,
+        UnknownName,
+        UnpricedModel,
+    )
+    from .core.plans import Answer, Outcome, Plan, Strategy
+    from .core.task import Candidate, Contract, Task
+    from .core.verdict import Verdict, Verifier
+    from .experiments import Bank, evaluate, fit
+    from .models.lite import LiteModel
+    from .models.local import LocalModel
+    from .models.scripted import ScriptedModel
+    from .models.settings import Settings
+    from .scheduler.api import asolve, solve
+    from .scheduler.decisions import Decision
+    from .scheduler.engine import Engine
+    from .scheduler.events import Decided, Ended, Event, Received, Sent, Started, Waiting
+    from .scheduler.solution import Solution, Spend
+    from .strategies.best_of_n import BestOfN
+    from .strategies.prompting import asking
+    from .strategies.self_consistency import SelfConsistency
+    from .strategies.single_shot import SingleShot
+    from .verifiers.check import Check
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "budgets.beliefs": "Committed ExactBelief ScoredBelief Unstarted",
+    "budgets.budget": "Budget",
+    "budgets.policy": "Policy",
+    "budgets.prices": "Price",
+    "budgets.purse": "Purse",
+    "budgets.voting": "VotingBelief",
+    "core.amounts": "Amounts",
+    "core.belief": "Belief Continuation Priors Terms",
+    "core.completions": "Completion Message Model Params Request Response Usage",
+    "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
+    "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError "
+    "GatherFailed JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer NobodyToAsk "
+    "NoModelConfigured RunIsActive SatisficeError StoreError ToolError TraceMiss UnknownName UnpricedModel",
+    "core.plans": "Answer Outcome Plan Strategy",
+    "core.task": "Candidate Contract Task",
+    "core.verdict": "Verdict Verifier",
+    "experiments": "Bank evaluate fit",
+    "models.lite": "LiteModel",
+    "models.local": "LocalModel",
+    "models.scripted": "ScriptedModel",
+    "models.settings": "Settings",
+    "scheduler.api": "asolve solve",
+    "scheduler.decisions": "Decision",
+    "scheduler.engine": "Engine",
+    "scheduler.events": "Decided Ended Event Received Sent Started Waiting",
+    "scheduler.solution": "Solution Spend",
+    "strategies.best_of_n": "BestOfN",
+    "strategies.prompting": "asking",
+    "strategies.self_consistency": "SelfConsistency",
+    "strategies.single_shot": "SingleShot",
+    "verifiers.check": "Check",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'satisfice' has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,1 +1,1 @@
-"""Contract suites: subclass one, give it a fixture, and your own strategy, verifier, model or store is tested as ours are."""
+"""Contract suites: subclass one, give it a fixture, and your own strategy, verifier or model is tested as ours are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,9 +32,17 @@ class Contract:
 
     def read(self, text: str) -> Reading | None:
         """The answer in a completion's text, or None where there is none. Pure and total: never raises."""
-        from .answers import read
+        # Votes repeat themselves: the same text is read once. A schema is a mapping, which no cache can key.
+        return _read_once(self, text) if self.schema is None and len(text) < 4096 else _read(self, text)
 
-        return read(self, text)
+
+def _read(contract: Contract, text: str) -> Reading | None:
+    from .answers import read
+
+    return read(contract, text)
+
+
+_read_once = lru_cache(maxsize=4096)(_read)
 
 
 @dataclass(frozen=True, slots=True)

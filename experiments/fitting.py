@@ -1,0 +1,181 @@
+"""Fit: from a bank to a policy. What is learnt is what stopping assumes of the world (`budgets.voting`).
+
+One pooled prior over kinds of question (theta, phi) for the whole bank: every (question, model, arm) with two or more
+recorded answers is one piece of evidence. For the prior of one model or one recorded condition, fit on
+`bank.select(models=..., arms=...)`. Weights are the maximum-likelihood mixing distribution on a fixed grid, by EM
+(Dempster, Laird & Rubin 1977; on a grid, Laird 1978), lightly smoothed toward the uniform one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..budgets.policy import Policy
+from ..budgets.priors import DEFAULT_PRIORS, voting_grid
+from ..core.errors import CallerError
+from .bank import Bank, Draw
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+SMOOTHING = 1.0  # questions' worth of evidence, spread evenly over the kinds: none has zero weight
+ROUNDS, ENOUGH = 2000, 1e-10  # of EM; log-likelihood per question that a round must gain
+FEWEST = 20  # groups with two answers or more; below, the declared prior is the better guess
+# (right, the commonest wrong answer, all other wrong answers, how many groups look like this)
+Votes: TypeAlias = "tuple[int, int, int]"
+
+
+def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
+    """The policy that a bank's `folds` (None: all) teach: `voting` weights by EM, `success` Beta(a, b) by maximum
+    likelihood of the beta-binomial over right draws, and mean completion `tokens` per model. `provenance` holds what
+    it saw and, where there are two folds or more, the held-out log loss (nats per group of draws, cross-fitted by
+    fold) of the fitted prior and of the declared one.
+
+    Raises `CallerError` where fewer than 20 (question, model, arm) have two recorded answers: single draws cannot
+    show agreement, and a prior that was never checked against it must not be called fitted.
+    """
+    seen = bank.select(folds=folds) if folds is not None else bank
+    by_fold: dict[int, Counter[Votes]] = defaultdict(Counter)
+    for (question, _, _), row in seen.draws.items():
+        votes = votes_of(row)
+        if sum(votes) >= 2:
+            by_fold[seen.questions[question].fold][votes] += 1
+    counts = sum(by_fold.values(), Counter())
+    groups = counts.total()
+    if groups < FEWEST:
+        raise CallerError(
+            f"a policy is fitted on agreement between draws: only {groups} (question, model, arm) of this bank have "
+            f"two recorded answers or more, and {FEWEST} are needed",
+            groups=groups,
+        )
+    facts: dict[str, str | int | float] = {
+        "bank": str(bank.path or "in memory"),
+        "questions": len(seen.questions),
+        "draws": sum(map(len, seen.draws.values())),
+        "groups": groups,
+        "folds": ",".join(map(str, seen.folds)),
+    }
+    facts |= _held_out(by_fold)
+    weights = mixture(counts)
+    voting = tuple((t, p, float(w)) for (t, p), w in zip(voting_grid(), weights, strict=True))
+    success = beta_binomial(Counter((sum(d.correct for d in row), len(row)) for row in seen.draws.values()))
+    return Policy(name="fitted", voting=voting, success=success, fitted=True, tokens=_tokens(seen), provenance=facts)
+
+
+def votes_of(row: tuple[Draw, ...]) -> Votes:
+    """A group's votes: right ones, the commonest wrong answer's, all others. Blanks don't vote; a group with an
+    answer that was not recorded has no votes at all."""
+    if any(draw.answer is None for draw in row):
+        return (0, 0, 0)
+    wrong = Counter(draw.key for draw in row if draw.key is not None and not draw.correct)
+    most = max(wrong.values(), default=0)
+    return sum(draw.correct for draw in row if draw.key is not None), most, wrong.total() - most
+
+
+def log_evidence(votes: list[Votes]) -> Floats:
+    """Log-likelihood (votes x kinds) of each arrangement of votes under each kind of question, as in
+    `budgets.voting`: right draws have theta, the systematic mistake phi, every other answer the rest. Wrong answers
+    that came once each may be the mistake or not."""
+    import numpy as np
+
+    table = np.asarray(votes, dtype=float)
+    right, most, rest = table[:, :1], table[:, 1:2], table[:, 2:]
+    grid = np.asarray(voting_grid())
+    theta, phi = np.log(np.maximum(grid[:, 0], 1e-9)), np.log(np.maximum(grid[:, 1], 1e-9))
+    other = np.log(np.maximum(1.0 - grid.sum(axis=1), 1e-9))
+    singles = most + rest
+    maybe = np.log(np.maximum(singles, 1)) + phi + (singles - 1) * other
+    once = np.where(singles > 0, np.logaddexp(singles * other, maybe), 0.0)
+    found: Floats = right * theta + np.where(most >= 2, most * phi + rest * other, once)
+    return found
+
+
+def mixture(counts: Counter[Votes]) -> Floats:
+    """Weights (kinds,) on `voting_grid()` by EM."""
+    import numpy as np
+
+    logs = log_evidence(list(counts))
+    top = logs.max(axis=1, keepdims=True)
+    likelihood, often = np.exp(logs - top), np.asarray(list(counts.values()), dtype=float)
+    kinds = likelihood.shape[1]
+    weights, before = np.full(kinds, 1 / kinds), -np.inf
+    for _ in range(ROUNDS):
+        each = likelihood @ weights
+        share = weights * (likelihood.T @ (often / each))
+        weights = (share + SMOOTHING / kinds) / (often.sum() + SMOOTHING)
+        now = float(often @ np.log(each)) / often.sum()
+        if now - before < ENOUGH and np.isfinite(before):
+            break
+        before = now
+    found: Floats = weights / weights.sum()
+    return found
+
+
+def log_loss(counts: Counter[Votes], weights: Floats) -> float:
+    """Nats per group: minus the mean log-probability of what was drawn."""
+    import numpy as np
+
+    logs, often = log_evidence(list(counts)), np.asarray(list(counts.values()), dtype=float)
+    each = np.logaddexp.reduce(logs + np.log(weights), axis=1)
+    return -float(often @ each / often.sum())
+
+
+def beta_binomial(counts: Counter[tuple[int, int]]) -> tuple[float, float]:
+    """(a, b) of Beta(a, b) that make the counts of (successes, trials) likeliest. By a grid over mean and strength
+    that is narrowed six times: two parameters, one smooth peak, no optimiser needed. Strength stays within
+    [0.01, 10000]: without a second trial per question it cannot be told."""
+    import numpy as np
+
+    wins, trials = (np.asarray(column) for column in zip(*counts, strict=True))
+    often, most = np.asarray(list(counts.values()), dtype=float), int(trials.max())
+
+    def likelihood(a: Floats, b: Floats) -> Floats:
+        """Log-likelihood (points,): log B(a + k, b + n - k) / B(a, b) as sums of logs of rising factorials."""
+
+        def rising(x: Floats) -> Floats:
+            steps = np.log(x[:, None] + np.arange(most)[None, :])
+            return np.concatenate([np.zeros((len(x), 1)), np.cumsum(steps, axis=1)], axis=1)
+
+        found: Floats = (rising(a)[:, wins] + rising(b)[:, trials - wins] - rising(a + b)[:, trials]) @ often
+        return found
+
+    low, high = np.array([-6.0, np.log(0.01)]), np.array([6.0, np.log(1e4)])  # logit of the mean, log of the strength
+    edges = low, high
+    for _ in range(6):
+        axes = [np.linspace(low[i], high[i], 25) for i in range(2)]
+        logit, strength = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
+        mean, size = 1 / (1 + np.exp(-logit)), np.exp(strength)
+        at = int(np.argmax(likelihood(mean * size, (1 - mean) * size)))
+        half = (high - low) / 10
+        middle = np.array([logit[at], strength[at]])
+        low, high = np.maximum(edges[0], middle - half), np.minimum(edges[1], middle + half)
+    return round(float(mean[at] * size[at]), 6), round(float((1 - mean[at]) * size[at]), 6)
+
+
+def _held_out(by_fold: dict[int, Counter[Votes]]) -> dict[str, float]:
+    import numpy as np
+
+    total = sum(by_fold.values(), Counter())
+    if len(by_fold) < 2:
+        return {}
+    declared = np.asarray([weight for _, _, weight in DEFAULT_PRIORS.voting])
+    loss = 0.0
+    for counts in by_fold.values():
+        others = total - counts
+        loss += log_loss(counts, mixture(others)) * counts.total() if others else 0.0
+    return {
+        "held_out_log_loss": round(loss / total.total(), 6),
+        "declared_log_loss": round(log_loss(total, declared), 6),
+    }
+
+
+def _tokens(bank: Bank) -> dict[str, float]:
+    known: dict[str, list[int]] = defaultdict(list)
+    for (_, model, _), row in bank.draws.items():
+        known[model] += [draw.completion_tokens for draw in row if draw.completion_tokens is not None]
+    return {model: round(sum(tokens) / len(tokens), 3) for model, tokens in sorted(known.items()) if tokens}

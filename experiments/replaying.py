@@ -1,0 +1,226 @@
+"""Replay: a bank answers a strategy's Samples, at no cost. What was not recorded raises `TraceMiss`: never invented.
+
+The recorded draws of a question are put in an order that the seed decides, and are handed out without replacement in
+the order in which they are asked for, so that every strategy meets the same draws under the same seed. Recorded draws
+are a cap: a run may make as many calls as there are draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from ..budgets.budget import Budget
+from ..budgets.policy import Policy
+from ..budgets.purse import Purse
+from ..core.amounts import NANO, Amounts
+from ..core.answers import Reading
+from ..core.completions import Completion, Usage
+from ..core.effects import Sample
+from ..core.errors import CallerError, TraceMiss, UnknownName, UnpricedModel
+from ..core.plans import Strategy
+from ..core.task import Candidate, Task
+from ..core.verdict import name_of
+from ..scheduler.decisions import Economics
+from ..scheduler.nodes import Call, Reply
+from ..scheduler.offline import perform
+from ..scheduler.paths import encode
+from ..scheduler.run import Run
+from ..scheduler.tariff import Quote
+from .bank import Bank, Draw
+
+NOMINAL = 1_000_000  # nano-dollars that a call of unknown cost is taken for: only the proportion to worth matters
+
+
+def order(count: int, seed: int, question: str, model: str, arm: str) -> list[int]:
+    """The order in which `count` recorded draws are handed out: a permutation that depends on nothing else."""
+    places = list(range(count))
+    Random(f"{seed}\x1f{question}\x1f{model}\x1f{arm}").shuffle(places)
+    return places
+
+
+@dataclass(slots=True)
+class Deck:
+    """One question's recorded draws of one arm per model, ready to be dealt any number of times."""
+
+    question: str
+    task: Task
+    arms: Mapping[str, str]
+    draws: dict[str, tuple[Draw, ...]]
+    replies: dict[str, tuple[Reply, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.replies = {model: tuple(map(_reply, row)) for model, row in self.draws.items()}
+
+    @classmethod
+    def of(cls, bank: Bank, question: str, arms: Mapping[str, str]) -> Deck:
+        """Raises `UnknownName` for a question that the bank does not have. A model without a draw there is left
+        out: asking it is a `TraceMiss`."""
+        if question not in bank.questions:
+            raise UnknownName.of("question", question, bank.questions)
+        draws = {m: bank.draws[question, m, a] for m, a in arms.items() if (question, m, a) in bank.draws}
+        return cls(question, bank.questions[question].task(), arms, draws)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.draws.values()))
+
+    def shuffled(self, seed: int) -> BankSource:
+        """The draws as a source, in the order of this seed."""
+        return BankSource(self, seed)
+
+
+class BankSource:
+    """Answers Samples for one question from its recorded draws (a `scheduler.offline.Source`). `drawn` tells which
+    draw went to which path of the run."""
+
+    def __init__(self, deck: Deck, seed: int) -> None:
+        self.deck = deck
+        self.drawn: dict[str, Draw] = {}
+        self._left = {
+            model: order(len(row), seed, deck.question, model, deck.arms[model])[::-1]
+            for model, row in deck.draws.items()
+        }
+
+    def answer(self, call: Call) -> Reply:
+        """The next recorded draw of the model. Raises `TraceMiss` where none is left, the model was not recorded
+        on this question, or nobody recorded what the completion answered."""
+        sample = call.effect
+        assert isinstance(sample, Sample)
+        name = sample.model if sample.model is not None else next(iter(self.deck.arms))
+        left = self._left.get(name)
+        if not left:
+            known = len(self.deck.draws.get(name, ()))
+            text = f"question {self.deck.question!r} has {known} recorded draws of {name!r}, and one more is asked for"
+            raise TraceMiss(text, question=self.deck.question, model=name, draws=known)
+        place = left.pop()
+        draw = self.deck.draws[name][place]
+        if draw.answer is None:
+            text = f"the answer of {name!r} to question {self.deck.question!r} was not recorded"
+            raise TraceMiss(text, question=self.deck.question, model=name)
+        self.drawn[encode(call.path)] = draw
+        return self.deck.replies[name][place]
+
+    def right(self, candidate: Candidate | None) -> bool:
+        """The recorded label of a candidate that this source gave. None is not right."""
+        return candidate is not None and candidate.path in self.drawn and self.drawn[candidate.path].correct
+
+
+def _reply(draw: Draw) -> Reply:
+    reading = Reading(draw.answer or "", draw.key, draw.answer) if draw.key is not None else None
+    text = draw.text if draw.text is not None else draw.answer or ""
+    usage = Usage(draw.prompt_tokens or 0, draw.completion_tokens or 0)
+    return Reply(Completion(text, "stop", draw.completion_tokens), usage, 0.0, draw.nanos, reading, recorded=True)
+
+
+class BankTariff:
+    """What the recorded models charge (a `scheduler.tariff.Tariff`): the worst case is the arm's dearest recorded
+    draw, the expectation the mean cost in `expected` (default: the bank; in cross-fitting its training folds). An
+    arm with a draw of unknown cost is taken at a nominal cost per call: `nominal` names such models."""
+
+    def __init__(self, bank: Bank, arms: Mapping[str, str], expected: Bank | None = None) -> None:
+        self._quotes: dict[str, Quote] = {}
+        self.nominal: set[str] = set()
+        for model, arm in arms.items():
+            draws = _of(bank, model, arm)
+            if not draws:
+                raise UnknownName.of("(model, arm)", f"{model}, {arm}", (f"{m}, {a}" for m, a in bank.arms))
+            costs = _costs(draws)
+            seen = _of(expected, model, arm) if expected is not None else draws
+            mean = _costs(seen or draws)
+            if costs is None or mean is None:
+                self.nominal.add(model)
+                costs = mean = [NOMINAL]
+            worst = Amounts(max(costs), max(d.tokens for d in draws), 1)
+            self._quotes[model] = Quote(worst, sum(mean) / len(mean) / NANO)
+
+    def name(self, sample: Sample) -> str:
+        if sample.model is None:
+            return next(iter(self._quotes))
+        if sample.model not in self._quotes:
+            raise UnknownName.of("model", sample.model, self._quotes)
+        return sample.model
+
+    def quote(self, sample: Sample) -> Quote:
+        return self._quotes[self.name(sample)]
+
+    def expected(self, model: str) -> float:
+        """Mean dollars of one call."""
+        return self._quotes[model].usd
+
+    def dearest(self, sample: Sample) -> float:
+        return max(quote.usd for quote in self._quotes.values())
+
+    def cost(self, sample: Sample, usage: Usage) -> int:
+        return NOMINAL  # asked only for a draw whose cost is unknown
+
+    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None:
+        """Nothing is learnt: the bank's mean is known already."""
+
+
+def _of(bank: Bank, model: str, arm: str) -> list[Draw]:
+    return [draw for row in bank.of_arm(model, arm).values() for draw in row]
+
+
+def _costs(draws: list[Draw]) -> list[int] | None:
+    costs = [draw.nanos for draw in draws if draw.nanos is not None]
+    return costs if len(costs) == len(draws) else None
+
+
+def replay(
+    bank: Bank,
+    question: str,
+    strategy: Strategy,
+    *,
+    arms: str | Mapping[str, str] | None = None,
+    budget: Budget | None = None,
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Run:
+    """One question's run, answered by the bank. `arms`: the arm of each model (the first is the default model); a
+    string is the arm of every model that has it there; None means that each model has only one.
+
+    Raises `TraceMiss`; `UnknownName`; `CallerError` where the arm is not clear; `UnpricedModel` for a budget in
+    dollars over draws whose cost is unknown. What happened to the run itself is in its `outcome` and `error`.
+    """
+    chosen = _arms(bank, question, arms)
+    deck, tariff = Deck.of(bank, question, chosen), BankTariff(bank, chosen)
+    budget = budget or Budget(calls=max(1, deck.count))
+    check_priced(budget, tariff)
+    return run_on(deck.shuffled(seed), strategy, budget, policy or Policy(), tariff, seed)
+
+
+def run_on(
+    source: BankSource, strategy: Strategy, budget: Budget, policy: Policy, tariff: BankTariff, seed: int
+) -> Run:
+    """Performs a strategy on a dealt deck."""
+    deck = source.deck
+    calls = min(budget.calls or deck.count, deck.count)
+    capped = replace(budget, calls=max(1, calls))
+    economics = Economics(capped, policy, tariff)
+    run = Run(
+        strategy(deck.task), purse=Purse.of(capped), economics=economics, name=name_of(strategy), id="replay", seed=seed
+    )
+    return perform(run, source)
+
+
+def check_priced(budget: Budget, tariff: BankTariff) -> None:
+    """Dollars cannot be weighed against calls whose cost nobody knows. Raises `UnpricedModel`."""
+    if tariff.nominal and (budget.usd is not None or budget.worth not in (None, float("inf"))):
+        names = ", ".join(sorted(tariff.nominal))
+        raise UnpricedModel(f"the bank does not know what {names} costs: import it with prices=, or set no dollars")
+
+
+def _arms(bank: Bank, question: str, arms: str | Mapping[str, str] | None) -> Mapping[str, str]:
+    if isinstance(arms, Mapping):
+        return arms
+    if question not in bank.questions:
+        raise UnknownName.of("question", question, bank.questions)
+    here = [(m, a) for q, m, a in bank.draws if q == question and arms in (None, a)]
+    if not here:
+        raise UnknownName.of("arm", str(arms), {a for _, a in bank.arms})
+    if len({m for m, _ in here}) < len(here):
+        found = ", ".join(f"{m}: {a}" for m, a in sorted(here))
+        raise CallerError(f"a model was recorded under several conditions, which do not mix: choose arms= of {found}")
+    return dict(here)

@@ -1,0 +1,102 @@
+"""The command line: `satisfice COMMAND`. Each command is a file of its own, loaded when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..core.errors import SatisficeError
+from .output import fail, wants_json
+
+_COMMANDS = {
+    "solve": ("solving", "Answer one query within a budget."),
+    "runs": ("runs", "List, show, resume and answer runs."),
+    "strategies": ("listings", "The ways to think that can be named."),
+    "models": ("listings", "The models that can be named, and their prices."),
+    "bank": ("banks", "Import and inspect banks of recorded samples."),
+    "evaluate": ("banks", "Replay strategies on a bank: accuracy, spend, baselines."),
+    "fit": ("banks", "Fit a policy on a bank."),
+    "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),
+}
+
+
+class _Lazy(click.Group):
+    """Commands that are imported when they are called, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from ..core.errors import UnknownName
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise UnknownName.of("command", args[0], _COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="satisfice")
+def cli() -> None:
+    """Test-time compute that knows when to stop.
+
+    \b
+    satisfice solve "What is 17 + 25?" --answer number --budget 0.01
+    satisfice demo --quick
+    satisfice COMMAND --help    for the options of a command, with examples
+    """
+
+
+def main() -> None:
+    """The entry point: every error is one clear line (JSON with --json) and an exit code, never a traceback."""
+    as_json = wants_json(sys.argv)
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        fail({"code": "interrupted", "message": "interrupted"}, 130, as_json)
+    except KeyboardInterrupt:
+        fail(
+            {"code": "interrupted", "message": "interrupted; what was paid for is on record: satisfice runs list"},
+            130,
+            as_json,
+        )
+    except click.ClickException as error:
+        fail({"code": "usage", "message": error.format_message()}, 2, as_json)
+    except SatisficeError as error:
+        fail(error.to_dict(), exit_code(error), as_json)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("SATISFICE_DEBUG"):
+            raise
+        text = f"this is a bug in satisfice: {type(error).__name__}: {error} (SATISFICE_DEBUG=1 shows where)"
+        fail({"code": "bug", "message": text}, 1, as_json)
+
+
+def exit_code(error: SatisficeError) -> int:
+    """2 the call is wrong, 3 the budget, 4 the model, 5 no answer, 6 a store, 1 anything else."""
+    from ..core import errors
+
+    codes = (
+        (errors.CallerError, 2),
+        (errors.BudgetError, 3),
+        (errors.ModelError, 4),
+        (errors.NoAnswer, 5),
+        (errors.StoreError, 6),
+    )
+    return next((code for kind, code in codes if isinstance(error, kind)), 1)

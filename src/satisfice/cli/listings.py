@@ -1,0 +1,65 @@
+"""`satisfice strategies` and `satisfice models`."""
+
+from __future__ import annotations
+
+import click
+
+from .output import emit, json_option, table
+
+
+@click.command()
+@json_option
+def strategies(as_json: bool) -> None:
+    """The ways to think that can be named. `auto` is best_of_n where there is a check, else self_consistency."""
+    from ..strategies.registry import listing
+
+    rows = listing()
+    if as_json:
+        emit(rows)
+    else:
+        table(["name", "settings", "what it does"], ((r["name"], ", ".join(r["settings"]), r["summary"]) for r in rows))
+
+
+@click.command()
+@click.option("--config", type=click.Path(), help="Another satisfice.toml.")
+@json_option
+def models(config: str | None, as_json: bool) -> None:
+    """The models that can be named, and their prices in USD per million tokens.
+
+    Besides these, any litellm name works (openai/..., anthropic/..., ollama/..., hosted_vllm/... with an api_base),
+    and local//path/to/any.gguf.
+    """
+    from ..models.catalog import Catalog
+    from ..models.settings import load_settings
+
+    rows = [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "model": row.model,
+            "usd_per_million": {"prompt": row.price.prompt / 1e6, "completion": row.price.completion / 1e6}
+            if row.price
+            else None,
+            "price_source": row.price.source if row.price else None,
+            "note": row.note,
+        }
+        for row in Catalog(load_settings(config)).listing()
+    ]
+    if as_json:
+        emit(rows)
+        return
+    cells = []
+    for row in rows:
+        price = row["usd_per_million"]
+        cells.append(
+            (
+                row["name"],
+                row["kind"],
+                row["model"],
+                f"{price['prompt']:g} / {price['completion']:g} ({row['price_source']})"
+                if isinstance(price, dict)
+                else "",
+                row["note"],
+            )
+        )
+    table(["name", "kind", "model", "price in / out", "note"], cells)

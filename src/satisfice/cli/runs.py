@@ -1,0 +1,180 @@
+"""`satisfice runs`: what is on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..core.errors import CallerError
+from .output import emit, json_option, table, usd
+from .solving import load, show
+
+T = TypeVar("T")
+STATUSES = ("running", "waiting", "done", "failed", "cancelled")
+config_option = click.option("--config", type=click.Path(), help="Another satisfice.toml.")
+
+
+@click.group()
+def runs() -> None:
+    """What runs are on record, what they did, and going on with one.
+
+    \b
+    satisfice runs list
+    satisfice runs show r2611216c2d
+    satisfice runs resume r2611216c2d
+    satisfice runs answer r2611216c2d "yes"
+    """
+
+
+def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]]) -> T:
+    import anyio
+
+    from ..scheduler.engine import Engine
+
+    async def main() -> T:
+        async with Engine(settings=config) as engine:
+            return await work(engine)
+
+    return anyio.run(main)
+
+
+@runs.command("list")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--status", type=click.Choice(STATUSES), help="Only those.")
+@config_option
+@json_option
+def list_(limit: int, status: Any, config: str | None, as_json: bool) -> None:
+    """The newest runs. One that is `running` and has no live owner was interrupted: resume it."""
+    records = _with_engine(config, lambda engine: engine.journal.runs(limit, status))
+    rows = [
+        {
+            "id": r.id,
+            "created": r.created,
+            "status": r.status,
+            "strategy": r.strategy,
+            "usd": r.spent_nanos / 1e9,
+            "query": r.query,
+        }
+        for r in records
+    ]
+    if as_json:
+        emit(rows)
+    elif rows:
+        cells = (
+            (r["id"], r["created"][:19], r["status"], r["strategy"], usd(r["usd"]), _short(r["query"])) for r in rows
+        )
+        table(["run", "created (UTC)", "status", "strategy", "spent", "query"], cells, right="spent")
+    else:
+        click.echo("no runs on record")
+
+
+@runs.command()
+@click.argument("run")
+@config_option
+@json_option
+def show_run(run: str, config: str | None, as_json: bool) -> None:
+    """One run: its result, its decisions and every call. RUN may be the beginning of an id."""
+
+    async def work(engine: Any) -> Any:
+        record = await engine.journal.find(run)
+        return await engine.journal.load(record.id)
+
+    record, rows = _with_engine(config, work)
+    result = json.loads(record.result) if record.result else {}
+    data = {
+        "id": record.id,
+        "created": record.created,
+        "status": record.status,
+        "strategy": record.strategy,
+        "query": record.query,
+        "spec": json.loads(record.spec),
+        "result": result,
+        "rows": [
+            {
+                "path": r.path,
+                "attempt": r.attempt,
+                "kind": r.kind,
+                "effect": r.effect,
+                "at": r.at,
+                "usd": r.nanos / 1e9,
+                "tokens": r.tokens,
+                "payload": json.loads(r.payload),
+            }
+            for r in rows
+        ],
+    }
+    if as_json:
+        emit(data)
+        return
+    click.echo(f"{record.id}  {record.status}  {record.strategy}  {record.created[:19]}Z")
+    click.echo(f"query: {_short(record.query, 200)}")
+    if "error" in result:
+        click.echo(f"error: {result['error']['message']}")
+    if result.get("spend"):
+        spend = result["spend"]
+        click.echo(
+            f"answer: {result['answer']}  ({result['stop_reason']}; {usd(spend['usd'])}, {spend['tokens']} tokens, "
+            f"{spend['calls']} calls, {spend['seconds']:.2f} s)"
+        )
+    cells = [
+        (
+            r.path,
+            r.effect,
+            r.kind + (f" #{r.attempt}" if r.attempt else ""),
+            f"{r.at:.2f}",
+            usd(r.nanos / 1e9) if r.nanos else "",
+            _tell(r),
+        )
+        for r in rows
+    ]
+    table(["place", "effect", "row", "s", "held/spent", "what"], cells, right="s held/spent")
+
+
+show_run.name = "show"
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="The run's checks, in order.")
+@config_option
+@json_option
+def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:
+    """Go on with a run that was interrupted. What is on record is not done, or paid for, again."""
+    show(_with_engine(config, lambda engine: engine.resume(run, checks=[load(c) for c in checks])), as_json)
+
+
+@runs.command()
+@click.argument("run")
+@click.argument("text")
+@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="The run's checks, in order.")
+@config_option
+@json_option
+def answer(run: str, text: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:
+    """Answer the question that a run waits for, and go on with it."""
+    if not text.strip():
+        raise CallerError("the answer is empty")
+    show(_with_engine(config, lambda engine: engine.reply(run, text, checks=[load(c) for c in checks])), as_json)
+
+
+def _short(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def _tell(row: Any) -> str:
+    """A row's payload in a few words."""
+    data = json.loads(row.payload)
+    if "error" in data:
+        return f"{data['error']['type']}: {_short(data['error']['message'], 80)}" + (
+            " (retried)" if data["retry"] else ""
+        )
+    if row.effect in ("offer", "choose"):
+        return f"{data['reason']}" + (f": {data['size']} more" if data["size"] else ": stop")
+    if "key" in data:
+        return f"answer {data['answer']!r}" if data["key"] is not None else f"no answer in {_short(data['text'], 50)!r}"
+    if "score" in data:
+        return f"score {data['score']}"
+    return _short(json.dumps(data), 80) if data else ""

@@ -1,0 +1,199 @@
+"""`satisfice solve`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import BadQuery, CallerError, UnknownName
+from ..core.task import KINDS
+from .output import emit, json_option, note, usd
+
+if TYPE_CHECKING:
+    from ..budgets.budget import Budget
+    from ..scheduler.events import Event
+    from ..scheduler.solution import Solution
+
+EMBEDDED = "local/smollm2"
+SECTION = "\b\n"
+
+
+@click.command()
+@click.argument("query", nargs=-1, required=True)
+@click.option("--budget", type=float, help="Hard cap in dollars.")
+@click.option("--model", "models", multiple=True, help="Model, alias or pool (repeat for several).")
+@click.option(
+    "--strategy", default="auto", show_default=True, help="auto, a name (see `strategies`), or module:attribute."
+)
+@click.option("--answer", default="text", show_default=True, help=f"What counts as an answer: {', '.join(KINDS)}.")
+@click.option("--choices", help="The options of a choice, comma-separated.")
+@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="A check on the answer (repeat).")
+@click.option("--tokens", type=int, help="Cap on tokens (prompt + completion).")
+@click.option("--calls", type=int, help="Cap on calls.")
+@click.option("--seconds", type=float, help="Cap on wall time.")
+@click.option("--worth", type=float, help="What a right answer is worth, in dollars.")
+@click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars: may make it abstain.")
+@click.option("--per-second", type=float, default=0.0, help="What a second of waiting costs: makes waves wider.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Most output tokens of one call.")
+@click.option("--temperature", type=click.FloatRange(0), help="Sampling temperature.")
+@click.option("--seed", type=int, help="Makes the sampling repeatable where the model can.")
+@click.option("--policy", type=click.Path(), help="A policy file, as `satisfice fit` makes it.")
+@click.option("--config", type=click.Path(), help="Another satisfice.toml.")
+@click.option("--journal/--no-journal", default=None, help="Keep the run on record (default: yes).")
+@json_option
+def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config: str | None, **options: Any) -> None:
+    """Answer one query within a budget. A query of "-" is read from stdin.
+
+    \b
+    satisfice solve "What is 17 + 25?" --answer number --budget 0.01
+    satisfice solve "Capital of France?" --model openai/gpt-4o-mini --budget 0.02 --json
+    satisfice solve "A prime above 90" --answer number --check mychecks:is_prime --calls 8
+    """
+    import anyio
+
+    from ..budgets.budget import Budget
+    from ..scheduler.engine import Engine
+
+    text = _query(query)
+    engine = Engine(models or None, settings=config, policy=options["policy"], journal=options["journal"])
+    if not models and not engine.settings.default:
+        note(f"no model named: using the embedded {EMBEDDED} (135M parameters: weak). Choose one with --model.")
+        engine = Engine(EMBEDDED, settings=engine.settings, policy=options["policy"], journal=options["journal"])
+    caps = {"usd": options["budget"], **{k: options[k] for k in ("tokens", "calls", "seconds")}}
+    limits = engine.settings.limits
+    given = {k: v if v is not None else getattr(limits, k) for k, v in caps.items()}
+    budget = Budget(**given, worth=options["worth"], wrong=options["wrong"], per_second=options["per_second"])
+
+    async def main() -> Solution:
+        async with engine:
+            return await _interruptible(engine, text, budget, options, as_json)
+
+    show(anyio.run(main), as_json)
+
+
+async def _interruptible(engine: Any, text: str, budget: Budget, options: dict[str, Any], as_json: bool) -> Solution:
+    """Ctrl-C ends the run with the best answer so far; nothing that was paid for is lost."""
+    import anyio
+
+    from ..strategies.registry import choose, find
+
+    strategy: Any = find(choose(options["strategy"], bool(options["checks"])), **_settings(options))
+    request = {
+        "budget": budget,
+        "strategy": strategy,
+        "answer": options["answer"],
+        "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
+        "checks": [load(name) for name in options["checks"]],
+        "seed": options["seed"],
+    }
+    box: list[Solution] = []
+    with Watching(as_json) as on_event:
+        async with anyio.create_task_group() as group:
+
+            async def listen() -> None:
+                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        group.cancel_scope.cancel()
+                        return
+
+            group.start_soon(listen)
+            box.append(await engine.solve(text, on_event=on_event, on_cancel="best", **request))
+            group.cancel_scope.cancel()
+    if not box:
+        raise KeyboardInterrupt
+    return box[0]
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """`--max-tokens` and `--temperature` as settings of the strategy."""
+    from dataclasses import replace
+
+    from ..strategies.registry import BUILT_IN, choose
+
+    given = {k: options[k] for k in ("max_tokens", "temperature") if options[k] is not None}
+    made = BUILT_IN.get(choose(options["strategy"], bool(options["checks"])))
+    if not given:
+        return {}
+    if made is None:
+        raise CallerError("--max-tokens and --temperature go with the built-in strategies")
+    return {"params": replace(made().params, **given)}
+
+
+def _query(words: tuple[str, ...]) -> str:
+    text = " ".join(words)
+    if text == "-":
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BadQuery(f"the query on stdin is not UTF-8 (byte {error.start})") from error
+    return text
+
+
+def load(address: str) -> Any:
+    """The object at `module:attribute`, the current folder included. Raises `UnknownName`."""
+    module, _, attribute = address.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownName(f"cannot load {address!r}: {error}. Expected module:function", name=address) from error
+
+
+class Watching:
+    """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._status: Any = None
+        if not as_json and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("thinking ...")
+        self._calls = 0
+
+    def __enter__(self) -> Any:
+        if self._status is not None:
+            self._status.start()
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _tell(self, event: Event) -> None:
+        from ..scheduler.events import Received
+
+        if self._status is not None and isinstance(event, Received):
+            self._calls += 1
+            latest = f", latest: {event.answer[:40]}" if event.answer else ""
+            self._status.update(f"thinking ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
+
+
+def show(solution: Solution, as_json: bool) -> None:
+    """The answer on stdout, how it came about on stderr."""
+    if as_json:
+        emit(solution.to_dict())
+        return
+    spend = solution.spend
+    if solution.status == "waiting":
+        note(f"the run waits for an answer: {solution.question}")
+        note(f'reply with: satisfice runs answer {solution.run_id} "..."')
+    elif solution.answer is None:
+        found = sorted({c.answer for c in solution.candidates if c.answer})
+        listed = ", ".join(found) or "nothing readable"
+        note(f"abstained: no candidate was worth giving ({solution.stop_reason}). Found: {listed}")
+    else:
+        click.echo(solution.answer)
+    confidence = (
+        f"{solution.confidence:.2f}" if solution.confidence is not None else f"none ({solution.confidence_reason})"
+    )
+    gain = solution.if_doubled.gain
+    more = f"; as much again was expected to add {100 * gain:.1f} points" if gain is not None else ""
+    note(
+        f"{solution.strategy} stopped: {solution.stop_reason}; confidence {confidence}; {usd(spend.usd)}, "
+        f"{spend.tokens} tokens, {spend.calls} calls, {spend.seconds:.1f} s{more}; run {solution.run_id}"
+    )
