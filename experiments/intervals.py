@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,7 +100,20 @@ def best(means: Floats) -> Floats:
 
 
 def _resampled(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each cluster was drawn, (some resamples, clusters) at a time."""
+    """How often each cluster was drawn, (some resamples, clusters) at a time. Figures on the same clusters share
+    their resamples, and drawing those is most of the work."""
+    if clusters * resamples <= _CHUNK:
+        yield _kept(clusters, resamples, seed)
+    else:
+        yield from _drawn(clusters, resamples, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept(clusters: int, resamples: int, seed: int) -> Floats:
+    return next(_drawn(clusters, resamples, seed))
+
+
+def _drawn(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
     import numpy as np
 
     dice = np.random.default_rng(seed)

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from ..core.completions import Completion, Model, Request, Response, Usage
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
@@ -26,6 +25,7 @@ from ..core.verdict import Verdict
 from .events import Decided, Event, Received, Sent, Waiting
 from .journal import Row
 from .nodes import Call, Reply
+from .nursery import Nursery, Task, nursery
 from .offline import judge
 from .paths import encode
 from .run import Due, Run, unknown
@@ -69,7 +69,7 @@ class Flight:
     calls: list[Call]
     expires: float = inf
     since: float = 0.0
-    task: Any = None
+    task: Task | None = None
 
 
 class Live:
@@ -77,7 +77,8 @@ class Live:
 
     def __init__(self, run: Run, world: World) -> None:
         self._run, self._world = run, world
-        self._group: TaskGroup | None = None
+        self._tasks: Nursery = nursery()
+        self._ringing: Task | None = None
         self._origin = 0.0
         self._alarm = inf
         self._flights: set[Flight] = set()
@@ -93,8 +94,7 @@ class Live:
         self._origin = monotonic() - run.books.now
         run.start(run.books.now)
         try:
-            async with anyio.create_task_group() as group:
-                self._group = group
+            async with nursery() as self._tasks:
                 await self._flush()
         except anyio.get_cancelled_exc_class():
             if run.outcome is None:
@@ -112,8 +112,7 @@ class Live:
         self, commit: Callable[[list[Row]], Awaitable[None]] | None = None, came: Sequence[Call] = ()
     ) -> None:
         """Commits what is due, then drops and sends. `came`: calls to tell of once what they brought is on record."""
-        run, store, group = self._run, self._world.store, self._group
-        assert group is not None
+        run, store = self._run, self._world.store
         due = run.take()
         if commit is not None:
             await commit(due.rows)
@@ -124,7 +123,8 @@ class Live:
             self._tell(due)
         for call in due.cancels:
             if call.handle is not None and all(c.state == "done" for c in call.handle.calls):
-                call.handle.task.cancel()
+                if call.handle.task is not None:
+                    call.handle.task.cancel()
         for calls in self._batches(due.calls) if due.calls else ():
             flight = Flight(calls)
             for call in calls:
@@ -132,13 +132,21 @@ class Live:
             if isinstance(sample := calls[0].effect, Sample):
                 flight.expires = self._now() + calls[0].delay + self._world.tariff.rate(sample).timeout
             self._flights.add(flight)
-            flight.task = group.create_task(self._perform(flight))
+            flight.task = self._tasks.start(self._perform(flight))
         if run.outcome is not None or run.waiting:
-            group.cancel_scope.cancel()
-        else:
-            self._arm(group)
+            self._end()
+        elif due.calls or self._alarm == inf:
+            self._arm()
 
-    def _arm(self, group: TaskGroup) -> None:
+    def _end(self) -> None:
+        """Drops whatever is still under way; tasks that are only writing their rows end by themselves."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+        for flight in self._flights:
+            if flight.task is not None:
+                flight.task.cancel()
+
+    def _arm(self) -> None:
         """One alarm at a time, for the next deadline of a plan or timeout of a call."""
         times = [f.expires for f in self._flights]
         if (deadline := self._run.next_deadline) is not None:
@@ -146,7 +154,9 @@ class Live:
         first = min(times, default=inf)
         if first < self._alarm:
             self._alarm = first
-            group.start_soon(self._wake, first)
+            if self._ringing is not None:
+                self._ringing.cancel()
+            self._ringing = self._tasks.alarm(max(0.0, first - self._now()), self._wake)
 
     def _batches(self, calls: list[Call]) -> list[list[Call]]:
         """Equal samples go out together where the provider bills the prompt once for n completions."""
@@ -165,14 +175,13 @@ class Live:
                 batches.append([call])
         return batches
 
-    async def _wake(self, when: float) -> None:
-        await anyio.sleep(max(0.0, when - self._now()))
-        if when != self._alarm:
-            return  # an earlier alarm has been set since, and has looked after this one
-        self._alarm, now, lost = inf, self._now(), []
+    async def _wake(self) -> None:
+        now, lost = max(self._now(), self._alarm), []
+        self._alarm, self._ringing = inf, None
         for flight in [f for f in self._flights if f.expires <= now]:
             self._flights.discard(flight)
-            flight.task.cancel()
+            if flight.task is not None:
+                flight.task.cancel()
             lost += flight.calls
             seconds = now - flight.since
             for call in flight.calls:
@@ -211,6 +220,8 @@ class Live:
 
     def _leave(self, flight: Flight) -> None:
         self._flights.discard(flight)
+        for call in flight.calls:
+            call.handle = None  # it leads back here
         self._active -= 1
         if self._active == 0:
             self.busy += self._now() - self._active_since
@@ -229,7 +240,7 @@ class Live:
                 flight.expires = inf  # a place in the queue is not a slow provider
                 async with limiter:
                     flight.expires = self._now() + rate.timeout
-                    self._arm_again()
+                    self._arm()
                     response = await self._world.model(name).complete(request)
         except SatisficeError as error:
             failure: Exception = error
@@ -245,10 +256,6 @@ class Live:
             return
         for call in calls:
             run.fail(call, failure, self._now())
-
-    def _arm_again(self) -> None:
-        if self._group is not None:
-            self._arm(self._group)
 
     # -- everything else ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import proxy
 
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
@@ -68,8 +69,9 @@ class Run:
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.decisions: list[Decision] = []
-        self._fans = Fans(self)
-        self._starter = Starter(self, self._fans)
+        # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
+        self._fans = Fans(proxy(self))
+        self._starter = Starter(proxy(self), self._fans)
         self._ready: deque[tuple[Frame, Result]] = deque()
         self._halting: deque[Frame] = deque()
         self._cancels: list[Call] = []

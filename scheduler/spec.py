@@ -12,7 +12,7 @@ from ..core.amounts import Amounts
 from ..core.completions import Message, Role
 from ..core.errors import BadQuery, CallerError, UnknownName
 from ..core.plans import Strategy
-from ..core.task import KINDS, AnswerKind, Candidate, Contract, Task
+from ..core.task import KINDS, Candidate, Contract, Task
 from ..core.verdict import Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
 

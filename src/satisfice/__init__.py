@@ -96,9 +96,10 @@ _HOMES = {
     "core.belief": "Belief Continuation Priors Terms",
     "core.completions": "Completion Message Model Params Request Response Usage",
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
-    "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError "
-    "GatherFailed JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer NobodyToAsk "
-    "NoModelConfigured RunIsActive SatisficeError StoreError ToolError TraceMiss UnknownName UnpricedModel",
+    "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
+    "JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
+    "NobodyToAsk NoModelConfigured RunIsActive SatisficeError StoreError ToolError TraceMiss UnknownName "
+    "UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
     "core.verdict": "Verdict Verifier",

@@ -54,6 +54,11 @@ COST, TOKENS = 9, 9  # of each call: nano-dollars at a dollar per million tokens
 BACKENDS = ["asyncio", "trio"]
 
 
+@pytest.fixture(autouse=True)
+def _no_pause_before_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("satisfice.scheduler.run.BACKOFF", 0.0005)
+
+
 def ask(text: str, task: Task | None = None) -> Sample:
     return Sample((Message("user", text),), task, None, Params(max_tokens=16))
 

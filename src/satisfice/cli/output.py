@@ -48,7 +48,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
         made.add_column(column, justify="right" if column in right.split() else "left", overflow="fold")
     for row in rows:
         made.add_row(*("" if cell is None else str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 160
+    width = None if sys.stdout.isatty() else 400  # a file or a pipe has no edge to fold at
     Console(width=width, highlight=False, markup=False).print(made)
 
 

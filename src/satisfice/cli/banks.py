@@ -1,0 +1,217 @@
+"""`satisfice bank`, `satisfice evaluate` and `satisfice fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import CallerError
+from .output import emit, json_option, note, table, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..budgets.prices import Price
+
+Progress = Callable[[int, int], None]
+bank_option = click.option(
+    "--bank", "bank_path", required=True, type=click.Path(path_type=Path), help="The bank's folder."
+)
+
+
+@click.group()
+def bank() -> None:
+    """Banks: recorded samples with their answers, costs and labels, to replay for nothing.
+
+    \b
+    satisfice bank import samples.parquet --out my-bank
+    satisfice bank info my-bank
+    """
+
+
+@bank.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder of the new bank.")
+@click.option("--licence", default="", help="Under which the recordings may be used.")
+@click.option(
+    "--price", "prices", multiple=True, metavar="MODEL=IN/OUT", help="USD per million tokens, where unrecorded."
+)
+@click.option("--drop-dataset", "dropped", multiple=True, help="Leave a dataset out (repeat).")
+@json_option
+def import_(
+    file: Path, out: Path, licence: str, prices: tuple[str, ...], dropped: tuple[str, ...], as_json: bool
+) -> None:
+    """Make a bank of a .parquet, .csv or .jsonl FILE.
+
+    \b
+    Columns: dataset, question_id, question, gold, model, strategy, sample_index, answer, correct, prompt_tokens,
+    completion_tokens, tokens_source, cost_usd, cost_source; and, where known, temperature and fold.
+    """
+    from ..experiments import import_file
+
+    with progress("importing rows", as_json) as tell:
+        made = import_file(
+            file, out, licence=licence, prices=dict(map(_price, prices)), drop_datasets=dropped, progress=tell
+        )
+    _show_info(made.info(), as_json)
+
+
+def _price(text: str) -> tuple[str, Price]:
+    from ..budgets.prices import Price
+
+    model, _, amounts = text.rpartition("=")
+    try:
+        prompt, completion = (float(x) for x in amounts.split("/"))
+    except ValueError:
+        raise CallerError(
+            f"--price {text!r}: expected MODEL=IN/OUT in USD per million tokens, as gpt-4=30/60"
+        ) from None
+    return model, Price.per_million(prompt, completion)
+
+
+@bank.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def info(path: Path, as_json: bool) -> None:
+    """What a bank holds."""
+    from ..experiments import Bank
+
+    _show_info(Bank.open(path).info(), as_json)
+
+
+def _show_info(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(facts)
+        return
+    draws = facts["draws"]
+    click.echo(
+        f"{facts['path']}: {facts['questions']} questions, {facts['candidates']} candidates, {draws['min']} to "
+        f"{draws['max']} draws of a question per arm, {facts['folds']} folds"
+    )
+    cells = (
+        (
+            c["dataset"],
+            c["model"],
+            c["arm"],
+            c["questions"],
+            c["draws"],
+            f"{c['accuracy']:.3f}",
+            usd(c["mean_usd"]) if c["cost_known"] else "unknown",
+            f"{c['mean_tokens']:.0f}",
+        )
+        for c in facts["cells"]
+    )
+    columns = ["dataset", "model", "arm", "questions", "draws", "accuracy", "cost/draw", "tokens/draw"]
+    table(columns, cells, right="questions draws accuracy cost/draw tokens/draw")
+
+
+@click.command()
+@bank_option
+@click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat; default: self_consistency).")
+@click.option("--model", "models", multiple=True, help="Only these models (repeat).")
+@click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat; see `bank info`).")
+@click.option("--policy", help='A policy file, or "fit": every fold is judged by a policy fitted on the others.')
+@click.option("--budget", type=float, help="Hard cap in dollars for a question.")
+@click.option("--calls", type=int, help="Cap on calls for a question (default: as many as were recorded).")
+@click.option(
+    "--worth", type=float, multiple=True, help="What a right answer is worth, in dollars (repeat: one row each)."
+)
+@click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars.")
+@click.option("--resamples", type=click.IntRange(1), default=20, show_default=True, help="Orders of the draws.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def evaluate(
+    bank_path: Path,
+    strategies: tuple[str, ...],
+    models: tuple[str, ...],
+    arms: tuple[str, ...],
+    policy: str | None,
+    worth: tuple[float, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Replay strategies on a bank: accuracy with intervals, spend, calibration, and the plain baselines beside them.
+
+    \b
+    satisfice evaluate --bank my-bank --strategy self_consistency
+    satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
+    """
+    from ..budgets.policy import Policy
+    from ..experiments import Bank
+    from ..experiments import evaluate as measure
+    from ..strategies.registry import find
+
+    opened = Bank.open(bank_path)
+    most = max((len(draws) for draws in opened.draws.values()), default=1)
+    calls = options["calls"] or (None if options["budget"] else most)
+    from ..budgets.budget import Budget
+
+    with progress("replaying questions", as_json) as tell:
+        report = measure(
+            opened,
+            [find(name) for name in strategies or ("self_consistency",)],
+            models=models or None,
+            arms=arms or None,
+            budget=Budget(usd=options["budget"], calls=calls, wrong=options["wrong"]),
+            worth=list(worth) or None,
+            policy="fit" if policy == "fit" else Policy.load(policy) if policy else None,
+            resamples=options["resamples"],
+            seed=options["seed"],
+            progress=tell,
+        )
+    if as_json:
+        emit(report.to_dict())
+        return
+    rows = report.table()
+    columns = [c for c in rows[0] if any(row[c] for row in rows)] if rows else []
+    table(
+        columns, ([row[c] for c in columns] for row in rows), title=f"{report.bank['questions']} questions; * baseline"
+    )
+    click.echo(f"intervals: {report.settings['interval']}")
+
+
+@click.command()
+@bank_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The policy file to write.")
+@json_option
+def fit(bank_path: Path, out: Path, as_json: bool) -> None:
+    """Fit a policy on a bank: priors for voting and checking, mean tokens. `solve --policy` and `evaluate` take it.
+
+    \b
+    satisfice fit --bank my-bank --out policy.json
+    """
+    from ..core.errors import StoreError
+    from ..experiments import Bank
+    from ..experiments import fit as learn
+
+    policy = learn(Bank.open(bank_path))
+    try:
+        policy.save(out)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error.strerror}") from error
+    if as_json:
+        emit({"policy": str(out), **policy.model_dump(mode="json")})
+    else:
+        facts = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in policy.provenance.items())
+        click.echo(f"{out}: {facts}")
+
+
+@contextmanager
+def progress(what: str, as_json: bool) -> Iterator[Progress | None]:
+    """A bar with the time left on a terminal; silent elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if as_json or not console.is_terminal:
+        if not as_json:
+            note(f"{what} ...")
+        yield None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
