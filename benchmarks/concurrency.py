@@ -31,7 +31,8 @@ async def chat(request):
     await asyncio.sleep(0.1)
     choice = {"index": 0, "message": {"role": "assistant", "content": "Answer: 7"}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
-    return web.json_response({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage})
+    reply = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+    return web.json_response({**reply, "choices": [choice], "usage": usage})
 
 async def health(request):
     return web.Response(text="ok")

@@ -13,7 +13,10 @@ import subprocess
 import sys
 
 HEAVY = ("litellm", "numba", "scipy", "matplotlib", "numpy", "pydantic", "fastapi", "pyarrow", "xllamacpp", "jinja2")
-PROBE = "import time, sys, json; t = time.process_time(); {work}; print(json.dumps([time.process_time() - t, sorted(sys.modules)]))"
+PROBE = """import json, sys, time
+t = time.process_time()
+{work}
+print(json.dumps([time.process_time() - t, sorted(sys.modules)]))"""
 
 
 def probe(work: str) -> tuple[float, set[str]]:
@@ -40,6 +43,7 @@ def main() -> None:
         results = [probe(work) for _ in range(count)]
         times = [1000 * seconds for seconds, _ in results]
         loaded = ", ".join(name for name in HEAVY if name in results[0][1]) or "none"
+        middle, best = statistics.median(times), min(times)
         print(
             f"{label:32} median {statistics.median(times):7.1f} ms CPU (best {min(times):.1f}, n={count}); heavy: {loaded}"
         )

@@ -45,12 +45,12 @@ async def main():
     algorithm, model = SelfConsistency(), Instant()
     await algorithm.ainfer(model, "3+4?", 8)
     began = time.process_time()
-    for _ in range(%d):
+    for _ in range(SOLVES):
         await algorithm.ainfer(model, "3+4?", 8)
-    print(1000 * (time.process_time() - began) / %d)
+    print(1000 * (time.process_time() - began) / SOLVES)
 
 asyncio.run(main())
-""" % (SOLVES, SOLVES)
+""".replace("SOLVES", str(SOLVES))
 
 
 class Instant:

@@ -73,14 +73,14 @@ class Tally:
     def to_dict(self) -> dict[str, Any]:
         from .intervals import wilson
 
-        interval = wilson(self.right, self.asked)
+        low, high = wilson(self.right, self.asked)
         each = max(1, self.asked)
         return {
             "strategy": self.arm.name,
             "budget_usd": self.arm.usd,
             "questions": self.asked,
             "accuracy": self.right / each,
-            "interval": [interval.low, interval.high],
+            "interval": [low, high],
             "abstained": self.abstained,
             "usd_per_question": self.nanos / 1e9 / each,
             "tokens_per_question": self.tokens / each,

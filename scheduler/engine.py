@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
@@ -21,12 +20,8 @@ from ..budgets.prices import Price
 from ..budgets.purse import Purse
 from ..core.completions import Model
 from ..core.errors import (
-    BudgetError,
     CallerError,
-    GatherFailed,
     JournalMismatch,
-    MissingKey,
-    NoAnswer,
     NobodyToAsk,
     NoModelConfigured,
     RunIsActive,
@@ -44,6 +39,7 @@ from .events import Ended, Started
 from .journal import Journal, Row, RunRecord
 from .live import Live, OnAsk, OnEvent, Tool, World, emit
 from .log import Log
+from .records import fault_of, journal_place, scopes_of, unanswered
 from .run import Run
 from .solution import UNCALIBRATED, Doubling, Solution, Spend, solution_of, spend_of
 from .spec import Spec, contract_of, stored_task, task_of
@@ -79,7 +75,7 @@ class Engine:
         self.catalog = Catalog(self.settings)
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
         self._models = (models,) if isinstance(models, str) else tuple(models or ())
-        self._place = _journal_place(journal if journal is not None else self.settings.journal, self.settings)
+        self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
         self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
         self._tools, self._on_ask = dict(tools or {}), on_ask
@@ -254,7 +250,7 @@ class Engine:
             self._tools,
             self._journal,
             self._memory,
-            _scopes(run_id, task.scope),
+            scopes_of(run_id, task.scope),
             self._on_ask,
             on_event,
             self._limiter if any(self.catalog.entry(n).concurrency for n in spec.models) else None,
@@ -292,7 +288,7 @@ class Engine:
         ended = Ended(run.id, outcome.reason, solution.answer, solution.spend.usd)
         error = None
         if outcome.answer is None and (run.error is not None or not outcome.found):
-            error = _fault(run, outcome.reason)
+            error = fault_of(run, outcome.reason)
         await self._close(run.id, "failed" if error else "done", solution, spent, error, run.take().rows)
         if on_event is not None:
             emit(on_event, ended)
@@ -396,39 +392,3 @@ class Engine:
     def _check_open(self) -> None:
         if self._stack is None:
             raise CallerError("open the engine first: `async with Engine(...) as engine:`")
-
-
-def unanswered(rows: Sequence[Row]) -> Row | None:
-    """The intent row of the first question that is open: at its place, nothing came of the last attempt."""
-    last: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
-        last[row.path] = row
-    return next((r for r in last.values() if r.kind == "intent" and json.loads(r.payload).get("ask")), None)
-
-
-def _fault(run: Run, reason: str) -> SatisficeError:
-    """The error of a run with nothing to show: the caller's own fault as it is, anything else as a NoAnswer."""
-    error = run.error
-    while isinstance(error, GatherFailed) and error.errors:
-        error = error.errors[0]
-    if isinstance(error, CallerError | BudgetError | MissingKey):
-        run.error = error
-        return error
-    if error is None:
-        return NoAnswer(f"the run stopped ({reason}) before it had an answer", run_id=run.id, stop_reason=reason)
-    text = f"{type(error).__name__}: {error}"
-    cause = error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": text}
-    return NoAnswer(f"no answer: {text}", run_id=run.id, stop_reason=reason, cause=cause)
-
-
-def _scopes(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:
-    tenant, session = ([*scope, "", ""])[:2]
-    return {"run": f"run:{run_id}", "session": f"session:{tenant}/{session}", "tenant": f"tenant:{tenant}"}
-
-
-def _journal_place(journal: bool | str | Path | None, settings: Settings) -> Path | None:
-    if journal is False:
-        return None
-    if journal is None or journal is True:
-        return Path(settings.home) / "runs.db"
-    return Path(os.fspath(journal))

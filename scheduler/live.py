@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 
-from ..core.completions import Completion, Model, Request, Response, Usage
+from ..core.completions import Model, Request
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import BadCompletion, ModelError, ModelTimeout, SatisficeError, ToolError, UnknownName
 from ..core.verdict import Verdict
@@ -29,6 +29,7 @@ from .nursery import Nursery, Task, nursery
 from .offline import judge
 from .paths import encode
 from .run import Due, Run, unknown
+from .sharing import share
 from .tariff import PriceList
 
 logger = logging.getLogger("satisfice")
@@ -122,9 +123,9 @@ class Live:
             self._received(came)
             self._tell(due)
         for call in due.cancels:
-            if call.handle is not None and all(c.state == "done" for c in call.handle.calls):
-                if call.handle.task is not None:
-                    call.handle.task.cancel()
+            flight: Flight | None = call.handle
+            if flight is not None and flight.task is not None and all(c.state == "done" for c in flight.calls):
+                flight.task.cancel()
         for calls in self._batches(due.calls) if due.calls else ():
             flight = Flight(calls)
             for call in calls:
@@ -162,9 +163,9 @@ class Live:
         """Equal samples go out together where the provider bills the prompt once for n completions."""
         batches: list[list[Call]] = []
         for call in calls:
-            last, effect = (batches[-1] if batches else None), call.effect
+            effect = call.effect
             if (
-                last is not None
+                (last := batches[-1] if batches else None) is not None
                 and isinstance(effect, Sample)
                 and (effect is last[0].effect or effect == last[0].effect)
                 and not (call.delay or last[0].delay)
@@ -369,34 +370,6 @@ def shared(response: Any, n: int, seconds: float) -> list[Reply | Exception]:
     except (AttributeError, TypeError):
         pass
     return [BadCompletion(f"the model returned no Response of texts: {response!r:.80}")] * n
-
-
-def share(response: Response, n: int, seconds: float) -> list[Reply | Exception]:
-    """One reply for each of `n` calls that went out together. The first is billed the prompt; completion tokens go
-    by choice where they are known, else in equal parts. Fewer choices than asked for fail the rest, unbilled."""
-    choices = response.completions[:n]
-    if not choices:
-        return [BadCompletion("the provider returned no completion")] * n
-    replies: list[Reply | Exception] = []
-    usage = response.usage
-    for i, choice in enumerate(choices):
-        part = usage if usage is None or len(choices) == 1 else _part(usage, choices, i)
-        replies.append(Reply(choice, part, seconds))
-    missing = BadCompletion(f"asked for {n} completions, got {len(choices)}")
-    missing.sent = False
-    return replies + [missing] * (n - len(choices))
-
-
-def _part(usage: Usage, choices: tuple[Completion, ...], i: int) -> Usage:
-    counts = [c.tokens for c in choices]
-    known = [t for t in counts if t is not None]
-    if len(known) == len(counts) and sum(known) <= usage.completion:
-        parts = known
-    else:
-        parts = [usage.completion // len(choices)] * len(choices)
-    parts[0] += usage.completion - sum(parts)
-    prompt = (usage.prompt, usage.cached) if i == 0 else (0, 0)
-    return Usage(prompt[0], parts[i], prompt[1], usage.reasoning if i == 0 else 0)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

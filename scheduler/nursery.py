@@ -46,7 +46,8 @@ class _Asyncio:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(kind, error, trace)
+        return None
 
     def start(self, work: Work) -> Task | None:
         try:

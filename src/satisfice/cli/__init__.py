@@ -63,6 +63,8 @@ def cli() -> None:
 def main() -> None:
     """The entry point: every error is one clear line (JSON with --json) and an exit code, never a traceback."""
     as_json = wants_json(sys.argv)
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # checks and strategies of one's own, as module:attribute, from the current folder
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:

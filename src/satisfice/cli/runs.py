@@ -71,7 +71,7 @@ def list_(limit: int, status: Any, config: str | None, as_json: bool) -> None:
         click.echo("no runs on record")
 
 
-@runs.command()
+@runs.command("show")
 @click.argument("run")
 @config_option
 @json_option
@@ -131,9 +131,6 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
         for r in rows
     ]
     table(["place", "effect", "row", "s", "held/spent", "what"], cells, right="s held/spent")
-
-
-show_run.name = "show"
 
 
 @runs.command()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..scheduler.solution import Solution
 
 EMBEDDED = "local/smollm2"
-SECTION = "\b\n"
 
 
 @click.command()
@@ -57,8 +56,10 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
 
     from ..budgets.budget import Budget
     from ..scheduler.engine import Engine
+    from ..scheduler.spec import messages_of
 
     text = _query(query)
+    messages_of(text)  # a bad query is said before anything is loaded
     engine = Engine(models or None, settings=config, policy=options["policy"], journal=options["journal"])
     if not models and not engine.settings.default:
         note(f"no model named: using the embedded {EMBEDDED} (135M parameters: weak). Choose one with --model.")
@@ -90,7 +91,7 @@ async def _interruptible(engine: Any, text: str, budget: Budget, options: dict[s
         "checks": [load(name) for name in options["checks"]],
         "seed": options["seed"],
     }
-    box: list[Solution] = []
+    box: list[Solution | Exception] = []
     with Watching(as_json) as on_event:
         async with anyio.create_task_group() as group:
 
@@ -101,10 +102,15 @@ async def _interruptible(engine: Any, text: str, budget: Budget, options: dict[s
                         return
 
             group.start_soon(listen)
-            box.append(await engine.solve(text, on_event=on_event, on_cancel="best", **request))
+            try:
+                box.append(await engine.solve(text, on_event=on_event, on_cancel="best", **request))
+            except Exception as error:  # raised outside the group, which would wrap it
+                box.append(error)
             group.cancel_scope.cancel()
     if not box:
         raise KeyboardInterrupt
+    if isinstance(box[0], Exception):
+        raise box[0]
     return box[0]
 
 
@@ -134,10 +140,8 @@ def _query(words: tuple[str, ...]) -> str:
 
 
 def load(address: str) -> Any:
-    """The object at `module:attribute`, the current folder included. Raises `UnknownName`."""
+    """The object at `module:attribute`. Raises `UnknownName`."""
     module, _, attribute = address.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,0 +1,49 @@
+"""Small readings of a run's record: what it asks, what went wrong, where it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core.errors import BudgetError, CallerError, GatherFailed, MissingKey, NoAnswer, SatisficeError
+from ..models.settings import Settings
+from .journal import Row
+from .run import Run
+
+
+def unanswered(rows: Sequence[Row]) -> Row | None:
+    """The intent row of the first question that is open: at its place, nothing came of the last attempt."""
+    last: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
+        last[row.path] = row
+    return next((r for r in last.values() if r.kind == "intent" and json.loads(r.payload).get("ask")), None)
+
+
+def fault_of(run: Run, reason: str) -> SatisficeError:
+    """The error of a run with nothing to show: the caller's own fault as it is, anything else as a NoAnswer."""
+    error = run.error
+    while isinstance(error, GatherFailed) and error.errors:
+        error = error.errors[0]
+    if isinstance(error, CallerError | BudgetError | MissingKey):
+        run.error = error
+        return error
+    if error is None:
+        return NoAnswer(f"the run stopped ({reason}) before it had an answer", run_id=run.id, stop_reason=reason)
+    text = f"{type(error).__name__}: {error}"
+    cause = error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": text}
+    return NoAnswer(f"no answer: {text}", run_id=run.id, stop_reason=reason, cause=cause)
+
+
+def scopes_of(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:
+    tenant, session = ([*scope, "", ""])[:2]
+    return {"run": f"run:{run_id}", "session": f"session:{tenant}/{session}", "tenant": f"tenant:{tenant}"}
+
+
+def journal_place(journal: bool | str | Path | None, settings: Settings) -> Path | None:
+    if journal is False:
+        return None
+    if journal is None or journal is True:
+        return Path(settings.home) / "runs.db"
+    return Path(os.fspath(journal))
