@@ -44,9 +44,7 @@ def main() -> None:
         times = [1000 * seconds for seconds, _ in results]
         loaded = ", ".join(name for name in HEAVY if name in results[0][1]) or "none"
         middle, best = statistics.median(times), min(times)
-        print(
-            f"{label:32} median {statistics.median(times):7.1f} ms CPU (best {min(times):.1f}, n={count}); heavy: {loaded}"
-        )
+        print(f"{label:32} median {middle:7.1f} ms CPU (best {best:.1f}, n={count}); heavy: {loaded}")
 
 
 if __name__ == "__main__":

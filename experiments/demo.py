@@ -7,7 +7,7 @@ The check sees the candidate and the numbers in the question, never the gold ans
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from random import Random
@@ -144,31 +144,41 @@ def arms(quick: bool) -> list[Arm]:
 
 
 async def play(
-    engine: Engine, asked: Sequence[Question], arms: Sequence[Arm], progress: Callable[[Tally], None]
+    engine: Engine,
+    asked: Sequence[Question],
+    arms: Sequence[Arm],
+    progress: Callable[[list[Tally], Tally], None],
+    seconds: float,
 ) -> list[Tally]:
-    """Poses every question to every arm, some questions at a time. `progress` is called after each answer."""
+    """Poses question after question to every arm, several at a time. After `seconds` no further question is begun,
+    so that every arm has met the same questions. `progress(tallies, latest)` is called after each answer."""
     import anyio
 
-    tallies = []
-    for arm in arms:
-        tally, gate = Tally(arm), anyio.Semaphore(IN_FLIGHT)
-        tallies.append(tally)
+    tallies = [Tally(arm) for arm in arms]
+    ends = anyio.current_time() + seconds
 
-        async def pose(index: int, arm: Arm = arm, tally: Tally = tally, gate: anyio.Semaphore = gate) -> None:
-            async with gate:
-                question = asked[index]
-                solution = await engine.solve(
-                    question.text,
-                    budget=Budget(usd=arm.usd),
-                    answer="number",
-                    checks=[question.check] if arm.checked else (),
-                    strategy=arm.strategy,
-                    seed=index,
-                )
+    def turns() -> Iterator[tuple[int, Tally]]:
+        for index in range(len(asked)):
+            if index and anyio.current_time() > ends:
+                return
+            yield from ((index, tally) for tally in tallies)
+
+    async def work(turns: Iterator[tuple[int, Tally]]) -> None:
+        for index, tally in turns:
+            question, arm = asked[index], tally.arm
+            solution = await engine.solve(
+                question.text,
+                budget=Budget(usd=arm.usd),
+                answer="number",
+                checks=[question.check] if arm.checked else (),
+                strategy=arm.strategy,
+                seed=index,
+            )
             tally.add(question, solution)
-            progress(tally)
+            progress(tallies, tally)
 
-        async with anyio.create_task_group() as group:
-            for index in range(len(asked)):
-                group.start_soon(pose, index)
+    shared = turns()
+    async with anyio.create_task_group() as group:
+        for _ in range(IN_FLIGHT):
+            group.start_soon(work, shared)
     return tallies

@@ -178,6 +178,8 @@ class LiteModel:
             return ModelRefused(text)
         if not answered and not causes & _CONNECTION:
             return BadCompletion(text)  # litellm calls a reply that it cannot read a server error too
+        if causes & _UNCONNECTED:
+            text = f"{self.name}: cannot reach {self._api_base or 'the provider'} ({text.rpartition(': ')[2]})"
         down = ModelUnavailable(text)
         # Nothing was sent if no connection came about; after that the provider may have worked, and bill.
         down.sent = not causes & _UNCONNECTED

@@ -278,8 +278,8 @@ def _load(path: Path, slots: int, context: int) -> _Server:
 def _threads() -> int:
     named = os.environ.get("SATISFICE_LOCAL_THREADS")
     if named is None:
-        # More threads than free cores is many times slower than one.
-        return 1 if os.environ.get("CI") else min(2, os.cpu_count() or 1)
+        # More threads than free cores is many times slower than one: half the cores are left to others.
+        return max(1, min(4, (os.cpu_count() or 1) // 2))
     if not named.isdecimal() or int(named) < 1:
         raise BadSettings(f"SATISFICE_LOCAL_THREADS: {named!r} is not a number of threads")
     return int(named)

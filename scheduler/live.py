@@ -163,18 +163,17 @@ class Live:
         """Equal samples go out together where the provider bills the prompt once for n completions."""
         batches: list[list[Call]] = []
         for call in calls:
-            effect = call.effect
-            if (
-                (last := batches[-1] if batches else None) is not None
-                and isinstance(effect, Sample)
-                and (effect is last[0].effect or effect == last[0].effect)
-                and not (call.delay or last[0].delay)
-                and len(last) < self._world.tariff.rate(effect).batch
-            ):
-                last.append(call)
+            if batches and self._joins(batches[-1], call):
+                batches[-1].append(call)
             else:
                 batches.append([call])
         return batches
+
+    def _joins(self, batch: list[Call], call: Call) -> bool:
+        sample = call.effect
+        if not isinstance(sample, Sample) or call.delay or batch[0].delay or sample != batch[0].effect:
+            return False
+        return len(batch) < self._world.tariff.rate(sample).batch
 
     async def _wake(self) -> None:
         now, lost = max(self._now(), self._alarm), []
@@ -296,7 +295,8 @@ class Live:
             raise ToolError(str(UnknownName.of("tool", effect.tool, self._world.tools)))
         arguments = dict(effect.arguments)
         try:
-            value = await anyio.to_thread.run_sync(lambda: tool(**arguments), abandon_on_cancel=True)
+            # Boxed: an async tool's coroutine is made in the thread and awaited here, and trio lets none out of it.
+            (value,) = await anyio.to_thread.run_sync(lambda: [tool(**arguments)], abandon_on_cancel=True)
             return await value if isawaitable(value) else value
         except Exception as error:
             raise ToolError(f"tool {effect.tool!r}: {type(error).__name__}: {error}") from error

@@ -33,7 +33,7 @@ def fault_of(run: Run, reason: str) -> SatisficeError:
         return NoAnswer(f"the run stopped ({reason}) before it had an answer", run_id=run.id, stop_reason=reason)
     text = f"{type(error).__name__}: {error}"
     cause = error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": text}
-    return NoAnswer(f"no answer: {text}", run_id=run.id, stop_reason=reason, cause=cause)
+    return NoAnswer(f"no answer. {text}", run_id=run.id, stop_reason=reason, cause=cause)
 
 
 def scopes_of(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:

@@ -11,7 +11,6 @@ import pytest
 from satisfice import Engine, Price, ScriptedModel, SingleShot
 from satisfice.cli import main
 
-
 ASK_FIRST = """
 from satisfice import Answer, Ask, Candidate
 

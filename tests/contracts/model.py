@@ -84,4 +84,4 @@ class ModelContract:
         try:
             await model.complete(Request((), Params(max_tokens=self.tokens)))
         except Exception as error:
-            assert isinstance(error, SatisficeError)  # noqa: PT017
+            assert isinstance(error, SatisficeError)

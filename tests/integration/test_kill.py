@@ -362,12 +362,13 @@ class Logged(Outside):
 
     async def complete(self, request: Request) -> Response:
         os.write(self._file, f"{request.seed}\n".encode())
-        await anyio.sleep(0.002)
+        await anyio.sleep(0.006)
         return await super().complete(request)
 
 
 async def child(database: str, log: str, name: str) -> None:
     strategy, checks = PLANS[name]
+    await undisturbed(name, Path(f"{database}.warm"))  # imports and tables: the kill is to fall into the run
     print("ready", flush=True)
     async with Logged(Path(log)).engine(Path(database)) as engine:
         solution = await engine.solve("1 + 1?", answer="number", budget=1, strategy=strategy, checks=checks, seed=SEED)
@@ -382,7 +383,7 @@ def killed_for_real(folder: Path, dice: random.Random, name: str) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    time.sleep(dice.random() * 0.08)
+    time.sleep(dice.random() * 0.04)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()

@@ -69,9 +69,7 @@ def main() -> None:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.Abort:
-        fail({"code": "interrupted", "message": "interrupted"}, 130, as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         fail(
             {"code": "interrupted", "message": "interrupted; what was paid for is on record: satisfice runs list"},
             130,

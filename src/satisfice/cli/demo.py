@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     "--questions", "count", type=click.IntRange(1, 150), help="How many questions (default 30; 12 with --quick)."
 )
 @click.option("--seed", type=int, help="Which questions (default: fresh ones each time).")
+@click.option("--seconds", type=click.FloatRange(1), help="Begin no further question after (default 140; 40).")
 @click.option("--model", default="local/smollm2", show_default=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
 @json_option
-def demo(quick: bool, count: int | None, seed: int | None, model: str, out: Path, as_json: bool) -> None:
+def demo(
+    quick: bool, count: int | None, seed: int | None, seconds: float | None, model: str, out: Path, as_json: bool
+) -> None:
     """Solve a few dozen fresh questions with several strategies at several budgets, and draw accuracy against spend.
 
     Real inference on the embedded model: no key, no server. The questions are cheaper to check than to answer; no
@@ -43,18 +46,15 @@ def demo(quick: bool, count: int | None, seed: int | None, model: str, out: Path
     if not as_json:
         note(f"{len(asked)} questions (seed {seed}) x {len(chosen)} arms on {model}. For example: {asked[0].text}")
     began = time.monotonic()
-    tallies = anyio.run(_play, model, asked, chosen, as_json)
-    seconds = time.monotonic() - began
+    limit = seconds or (40.0 if quick else 140.0)
+    tallies = anyio.run(_play, model, asked, chosen, limit, as_json)
+    took = time.monotonic() - began
     rows = [tally.to_dict() for tally in tallies]
     picture = _draw(rows, out, model)
-    report = {
-        "seed": seed,
-        "model": model,
-        "questions": len(asked),
-        "seconds": seconds,
-        "arms": rows,
-        "picture": str(picture),
-    }
+    met = rows[0]["questions"]
+    if met < len(asked) and not as_json:
+        note(f"time limit: {met} of {len(asked)} questions were posed (--seconds)")
+    report = {"seed": seed, "model": model, "questions": met, "seconds": took, "arms": rows, "picture": str(picture)}
     (out / "results.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if as_json:
         emit(report)
@@ -62,7 +62,7 @@ def demo(quick: bool, count: int | None, seed: int | None, model: str, out: Path
         _tell(rows, report)
 
 
-async def _play(model: str, asked: list[Question], chosen: list[Arm], as_json: bool) -> list[Tally]:
+async def _play(model: str, asked: list[Question], chosen: list[Arm], limit: float, as_json: bool) -> list[Tally]:
     from ..experiments.demo import PROMPT, play
     from ..models.settings import Settings
     from ..scheduler.engine import Engine
@@ -70,7 +70,7 @@ async def _play(model: str, asked: list[Question], chosen: list[Arm], as_json: b
     settings = Settings(prompts={"number": PROMPT}, journal=False)
     async with Engine(model, settings=settings) as engine:
         with _Progress(len(asked) * len(chosen), silent=as_json) as progress:
-            return await play(engine, asked, chosen, progress.advance)
+            return await play(engine, asked, chosen, progress.advance, limit)
 
 
 class _Progress:
@@ -100,7 +100,6 @@ class _Progress:
         self._plain = not silent and not console.is_terminal
         self._bar = Progress(*columns, console=console, disable=silent or self._plain, refresh_per_second=4)
         self._task = self._bar.add_task("loading the model", total=total, cost="$0")
-        self._nanos: dict[int, int] = {}
         self._done, self._total, self._began = 0, total, time.monotonic()
 
     def __enter__(self) -> _Progress:
@@ -110,11 +109,10 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def advance(self, tally: Tally) -> None:
-        self._nanos[id(tally)] = tally.nanos
+    def advance(self, tallies: list[Tally], latest: Tally) -> None:
         self._done += 1
-        cost = usd(sum(self._nanos.values()) / 1e9)
-        label = f"{tally.arm.name} <= {usd(tally.arm.usd)}"
+        cost = usd(sum(tally.nanos for tally in tallies) / 1e9)
+        label = f"{latest.arm.name} <= {usd(latest.arm.usd)}"
         self._bar.update(self._task, advance=1, cost=cost, description=label)
         if self._plain and self._done % max(1, self._total // 10) == 0:
             elapsed = time.monotonic() - self._began
