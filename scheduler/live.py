@@ -170,10 +170,10 @@ class Live:
         return batches
 
     def _joins(self, batch: list[Call], call: Call) -> bool:
-        sample = call.effect
-        if not isinstance(sample, Sample) or call.delay or batch[0].delay or sample != batch[0].effect:
+        sample, first = call.effect, batch[0]
+        if not isinstance(sample, Sample) or call.delay or first.delay:
             return False
-        return len(batch) < self._world.tariff.rate(sample).batch
+        return first.effect == sample and len(batch) < self._world.tariff.rate(sample).batch
 
     async def _wake(self) -> None:
         now, lost = max(self._now(), self._alarm), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -141,20 +142,26 @@ def _tell(rows: list[dict[str, Any]], report: dict[str, Any]) -> None:
     click.echo()
     table(columns, cells, title=f"{report['questions']} questions, per question:", right="calls tokens spent s")
     _terminal_plot(rows)
-    single = rows[0]
-    best = max(rows, key=lambda r: r["accuracy"])
-    times = best["usd_per_question"] / max(single["usd_per_question"], 1e-12)
-    click.echo(
-        f"""
-The embedded model (SmolLM2, 135M parameters) is weak: asked once it is right {single["accuracy"]:.0%} of the time. The
-curve shows what test-time compute buys all the same: votes help where the right answer is also the most frequent one;
-an exact check turns every right try into a right answer, and stops paying at the first. Best here: {best["strategy"]},
-{best["accuracy"]:.0%} at {usd(best["usd_per_question"])} a question, {times:.1f} times single_shot's spend.
-Dollars are nominal: the model runs on this machine.
-
-{report["seconds"]:.0f} s in all. Picture: {report["picture"]}
-Data: {Path(report["picture"]).parent / "results.json"}"""
+    groups = _by_strategy(rows)
+    single, voted, checked = rows[0], _best(groups["self_consistency"]), _best(groups["best_of_n"])
+    said = (
+        f"The embedded model (SmolLM2, 135M parameters) is weak: asked once it is right {single['accuracy']:.0%} of the "
+        f"time. The curve shows what test-time compute buys all the same. Voting: {voted['accuracy']:.0%} at "
+        f"{_times(voted, single)} the spend; votes only help where the right answer is also the most frequent one. "
+        f"Trying until an exact check passes: {checked['accuracy']:.0%} at {_times(checked, single)}. Dollars are "
+        "nominal: the model runs on this machine."
     )
+    place = Path(report["picture"])
+    click.echo("\n" + fill(said, 100))
+    click.echo(f"\n{report['seconds']:.0f} s in all. Picture: {place}\nData: {place.parent / 'results.json'}")
+
+
+def _best(group: list[dict[str, Any]]) -> dict[str, Any]:
+    return max(group, key=lambda row: row["accuracy"])
+
+
+def _times(row: dict[str, Any], single: dict[str, Any]) -> str:
+    return f"{row['usd_per_question'] / max(single['usd_per_question'], 1e-12):.1f} times"
 
 
 def _by_strategy(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
