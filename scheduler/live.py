@@ -173,7 +173,7 @@ class Live:
         sample, first = call.effect, batch[0]
         if not isinstance(sample, Sample) or call.delay or first.delay:
             return False
-        return first.effect == sample and len(batch) < self._world.tariff.rate(sample).batch
+        return len(batch) < self._world.tariff.rate(sample).batch and first.effect == sample
 
     async def _wake(self) -> None:
         now, lost = max(self._now(), self._alarm), []

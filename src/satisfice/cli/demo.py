@@ -144,8 +144,9 @@ def _tell(rows: list[dict[str, Any]], report: dict[str, Any]) -> None:
     _terminal_plot(rows)
     groups = _by_strategy(rows)
     single, voted, checked = rows[0], _best(groups["self_consistency"]), _best(groups["best_of_n"])
+    once = f"{single['accuracy']:.0%}"
     said = (
-        f"The embedded model (SmolLM2, 135M parameters) is weak: asked once it is right {single['accuracy']:.0%} of the "
+        f"The embedded model (SmolLM2, 135M parameters) is weak: asked once it is right {once} of the "
         f"time. The curve shows what test-time compute buys all the same. Voting: {voted['accuracy']:.0%} at "
         f"{_times(voted, single)} the spend; votes only help where the right answer is also the most frequent one. "
         f"Trying until an exact check passes: {checked['accuracy']:.0%} at {_times(checked, single)}. Dollars are "
