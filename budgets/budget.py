@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import inf, isfinite, isnan
 from typing import Any
 
 from ..core.amounts import nanos
@@ -37,6 +37,8 @@ class Budget:
             value = getattr(self, name)
             if value is not None and (not _number(value) or isnan(value) or value < 0):
                 raise BadBudget(f"{name}={value!r}: expected a number of dollars, 0 or more", field=name)
+            if name != "worth" and value == inf:
+                raise BadBudget(f"{name}={value!r}: expected a finite number of dollars", field=name)
         if self.worth == 0:
             raise BadBudget("worth=0: an answer that is worth nothing is not worth a call", field="worth")
         if self.usd is not None and nanos(self.usd) < 1:

@@ -98,6 +98,7 @@ class Call:
     attempt: int = 0
     hold: Hold | None = None
     delay: float = 0.0
+    leaves: float = 0.0  # when it is sent at the earliest, in seconds since the run began
     fingerprint: str = ""
     state: Literal["open", "sent", "parked", "done"] = "open"
     handle: Any = None  # the driver's

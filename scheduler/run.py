@@ -312,7 +312,8 @@ class Run:
         elif isinstance(node, Call) and node.state == "open":
             self.books.drop(node)
         elif isinstance(node, Call) and node.state != "done":
-            self.books.settle(node, node.hold.amounts if node.hold else ZERO, json.dumps({"cancelled": True}))
+            left = node.hold is not None and self.books.now >= node.leaves  # a retry that backs off has not left
+            self.books.settle(node, node.hold.amounts if left and node.hold else ZERO, json.dumps({"cancelled": True}))
             self._cancels.append(node)
 
     # -- results --------------------------------------------------------------------------------------------------
@@ -359,7 +360,16 @@ class Run:
     def _retry(self, call: Call, hold: Hold) -> None:
         jitter = seed_of(call.seed, (call.attempt,)) / 2**31
         delay = BACKOFF * 2**call.attempt * (0.5 + jitter / 2)
-        again = replace(call, attempt=call.attempt + 1, hold=hold, state="open", delay=delay, handle=None, came=None)
+        again = replace(
+            call,
+            attempt=call.attempt + 1,
+            hold=hold,
+            state="open",
+            delay=delay,
+            leaves=self.books.now + delay,
+            handle=None,
+            came=None,
+        )
         owner, i = call.slot
         if isinstance(owner, Fan):
             owner.children[i] = again

@@ -75,7 +75,11 @@ def contract_of(answer: str | Contract, choices: Sequence[str], schema: Mapping[
         raise UnknownName.of("kind of answer", str(answer), KINDS)
     if isinstance(choices, str) or len(set(choices)) != len(choices):
         raise CallerError(f"choices={choices!r}: expected different texts")
-    return Contract(answer, tuple(choices), schema)
+    try:
+        plain = None if schema is None else json.loads(json.dumps(schema, default=dict))
+    except (TypeError, ValueError) as error:
+        raise CallerError(f"schema: expected a JSON Schema: {error}") from error
+    return Contract(answer, tuple(choices), plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ def replied(effect: Any, turn: int) -> Any:
         case Sample():
             text = f"Answer: {turn % 3}"
             reading = effect.task.contract.read(text) if effect.task else None
-            return Candidate(text, reading and reading.answer, reading and reading.key, path=f"a{turn % 10}")
+            answer, key = (reading.answer, reading.key) if reading else (None, None)
+            return Candidate(text, answer, key, path=f"a{turn % 10}")
         case Gather() | Race():
             return tuple(replied(branch, turn + i) for i, branch in enumerate(effect.branches))
         case Score():
