@@ -30,9 +30,10 @@ class Books:
 
     def send(self, call: Call) -> None:
         """Puts a call on the way: its intent and hold are on record first."""
-        amounts = call.hold.amounts if call.hold else ZERO
-        asked = json.dumps({"ask": call.effect.question}) if isinstance(call.effect, Ask) else "{}"
-        self.row(call.path, call.attempt, "intent", call.kind, asked, amounts, call.fingerprint)
+        if self.journaled:
+            amounts = call.hold.amounts if call.hold else ZERO
+            asked = json.dumps({"ask": call.effect.question}) if isinstance(call.effect, Ask) else "{}"
+            self.row(call.path, call.attempt, "intent", call.kind, asked, amounts, call.fingerprint)
         self.open.add(call)
         self.calls.append(call)
 
@@ -52,7 +53,8 @@ class Books:
         """The call is over, and the row says so."""
         call.state = "done"
         self.open.discard(call)
-        self.row(call.path, call.attempt, "reply", call.kind, payload, spent, call.fingerprint)
+        if self.journaled:
+            self.row(call.path, call.attempt, "reply", call.kind, payload, spent, call.fingerprint)
 
     def drop(self, call: Call) -> None:
         """Takes back a call that never left: no hold, no row."""

@@ -83,11 +83,11 @@ def encode_outcome(outcome: Outcome) -> str:
     return json.dumps(
         {
             "outcome": {
-                "candidate": _dump(answer.candidate) if answer and answer.candidate else None,
+                "candidate": plain(answer.candidate) if answer and answer.candidate else None,
                 "answered": answer is not None,
                 "answer_reason": answer.reason if answer else "",
-                "found": [_dump(c) for c in outcome.found],
-                "spent": _dump(outcome.spent),
+                "found": [plain(c) for c in outcome.found],
+                "spent": plain(outcome.spent),
                 "reason": outcome.reason,
             }
         }
@@ -102,7 +102,8 @@ def decode_outcome(payload: str) -> Outcome:
     return Outcome(answer, found, _load(Amounts, data["spent"]) if data["spent"] else ZERO, data["reason"])
 
 
-def _dump(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A dataclass as JSON-ready data."""
     return _adapter(type(value)).dump_python(value, mode="json")
 
 

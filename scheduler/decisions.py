@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..budgets.policy import Policy
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
 from ..core.effects import Effect
+from .codec import plain
 from .nodes import Frame
 from .tariff import Quote, Tariff, first_sample, quote_step
 
@@ -47,7 +48,7 @@ class Decision:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        data = asdict(self)
+        data: dict[str, Any] = plain(self)
         for row in data["alternatives"]:
             for key in ("gain", "net"):
                 row[key] = row[key] if isfinite(row[key]) else None

@@ -74,6 +74,7 @@ class Engine:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
         self.catalog = Catalog(self.settings)
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
+        self._policy_json = self.policy.model_dump_json()
         self._models = (models,) if isinstance(models, str) else tuple(models or ())
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
@@ -140,7 +141,7 @@ class Engine:
         if isinstance(strategy, str):
             strategy = find(choose(strategy, bool(task.checks)))
         seed = randbits(31) if seed is None else seed
-        policy = self.policy.model_dump_json() if self._journal else ""
+        policy = self._policy_json if self._journal else ""
         spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy))
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
         tariff = self._tariff(names, self.policy)

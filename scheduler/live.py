@@ -118,7 +118,10 @@ class Live:
         if commit is not None:
             await commit(due.rows)
         elif store is not None and due.rows:
-            await store.commit(due.rows)
+            if due.calls or due.cancels:
+                await store.commit(due.rows)
+            else:
+                store.post(due.rows)  # nothing hangs on them yet; whatever is committed later comes after them
         if self._world.on_event is not None:
             self._received(came)
             self._tell(due)

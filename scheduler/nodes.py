@@ -143,6 +143,8 @@ class Result:
 
 def line(frame: Frame) -> list[Frame]:
     """The frame and those it runs in, innermost first."""
+    if frame.slot is None:
+        return [frame]
     frames: list[Frame] = []
     at: Frame | None = frame
     while at is not None:

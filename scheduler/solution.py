@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.amounts import dollars
@@ -10,6 +10,7 @@ from ..core.belief import Terms
 from ..core.errors import BadSettings
 from ..core.plans import Outcome
 from ..core.task import Candidate, Task
+from .codec import plain
 from .decisions import Alternative, Decision
 from .run import Run
 
@@ -76,8 +77,8 @@ class Solution:
             "strategy": self.strategy,
             "stop_reason": self.stop_reason,
             "status": self.status,
-            "spend": asdict(self.spend),
-            "if_doubled": asdict(self.if_doubled),
+            "spend": plain(self.spend),
+            "if_doubled": plain(self.if_doubled),
             "run_id": self.run_id,
             "policy": self.policy,
             "decisions": [d.to_dict() for d in self.decisions],
@@ -85,7 +86,7 @@ class Solution:
         if self.question is not None:
             data["question"], data["question_path"] = self.question, self.question_path
         if candidates:
-            data["candidates"] = [asdict(c) for c in self.candidates]
+            data["candidates"] = [plain(c) for c in self.candidates]
         return data
 
     @classmethod

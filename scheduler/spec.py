@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from ..budgets.budget import Budget
@@ -15,6 +15,7 @@ from ..core.plans import Strategy
 from ..core.task import KINDS, Candidate, Contract, Task
 from ..core.verdict import Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
+from .codec import plain
 
 
 def task_of(
@@ -99,14 +100,14 @@ class Spec:
         task = self.task
         return json.dumps(
             {
-                "messages": [asdict(m) for m in task.messages],
-                "contract": {**asdict(task.contract), "schema": dict(task.contract.schema or {}) or None},
+                "messages": [plain(m) for m in task.messages],
+                "contract": plain(task.contract),
                 "checks": [name_of(check) for check in task.checks],
                 "prompts": dict(task.prompts),
-                "known": [asdict(c) for c in task.known],
+                "known": [plain(c) for c in task.known],
                 "scope": task.scope,
                 "label": task.label,
-                "budget": asdict(self.budget),
+                "budget": plain(self.budget),
                 "strategy": address_of(self.strategy) if _found_again(self.strategy) else "",
                 "settings": settings_of(self.strategy),
                 "name": self.name,

@@ -75,18 +75,24 @@ class PriceList:
     """The tariff of live runs: the models that the request allows, the first one the default."""
 
     rates: dict[str, Rate]
+    _default: Rate | None = field(default=None, repr=False)
     _quoted: tuple[Sample, int, Quote] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, rate in self.rates.items():
+            rate.name = name
+        self._default = next(iter(self.rates.values()), None)
 
     def name(self, sample: Sample) -> str:
         """The model's name. Raises `UnknownName` for one that the request does not allow."""
-        if sample.model is None:
-            return next(iter(self.rates))
-        if sample.model not in self.rates:
-            raise UnknownName.of("model", sample.model, self.rates)
-        return sample.model
+        return self.rate(sample).name
 
     def rate(self, sample: Sample) -> Rate:
-        return self.rates[self.name(sample)]
+        """Raises as `name` does."""
+        rate = self._default if sample.model is None else self.rates.get(sample.model)
+        if rate is None:
+            raise UnknownName.of("model", sample.model or "", self.rates)
+        return rate
 
     def quote(self, sample: Sample) -> Quote:
         """Raises `BadQuery` for a prompt that no tokenizer can fit into the context."""

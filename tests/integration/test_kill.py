@@ -206,6 +206,12 @@ class Mortal:
     def post(self, rows: Any) -> None:
         if self.dead:
             raise Killed
+        self.writes += 1
+        self.dead = self.writes == self._at
+        if not self.dead or self._after:
+            self._journal.post(rows)
+        if self.dead:
+            raise Killed
 
 
 def replied(question: str) -> str:
