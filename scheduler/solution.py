@@ -126,9 +126,7 @@ def _candidate(data: dict[str, Any]) -> Candidate:
 
 
 def value_in(task: Task, answer: str | None) -> Any:
-    from ..core.answers import value_of
-
-    return None if answer is None else value_of(task.contract, answer)
+    return None if answer is None else task.contract.value(answer)
 
 
 def spend_of(run: Run, seconds: float, busy: float) -> Spend:

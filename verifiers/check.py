@@ -8,7 +8,6 @@ from inspect import iscoroutinefunction
 from math import isfinite
 from typing import Any
 
-from ..core.answers import value_of
 from ..core.errors import CallerError
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict, Verifier, name_of
@@ -48,7 +47,7 @@ class Check:
 
     @staticmethod
     def _value(task: Task, candidate: Candidate) -> Any:
-        return value_of(task.contract, candidate.answer if candidate.answer is not None else candidate.text)
+        return task.contract.value(candidate.answer if candidate.answer is not None else candidate.text)
 
     def _verdict(self, reply: Any) -> Verdict:
         if isinstance(reply, Verdict):

@@ -35,6 +35,12 @@ class Contract:
         # Votes repeat themselves: the same text is read once. A schema is a mapping, which no cache can key.
         return _read_once(self, text) if self.schema is None and len(text) < 4096 else _read(self, text)
 
+    def value(self, answer: str) -> Any:
+        """A bare answer (a reading's `answer`) as Python data, None if it is not one. What a check receives."""
+        # parsed JSON is the caller's to change, and so read anew
+        plain = self.kind != "json" and self.schema is None and len(answer) < 4096
+        return _value_once(self, answer) if plain else _value(self, answer)
+
 
 def _read(contract: Contract, text: str) -> Reading | None:
     from .answers import read
@@ -42,7 +48,14 @@ def _read(contract: Contract, text: str) -> Reading | None:
     return read(contract, text)
 
 
+def _value(contract: Contract, answer: str) -> Any:
+    from .answers import value_of
+
+    return value_of(contract, answer)
+
+
 _read_once = lru_cache(maxsize=4096)(_read)
+_value_once = lru_cache(maxsize=4096)(_value)
 
 
 @dataclass(frozen=True, slots=True)
