@@ -1,4 +1,4 @@
-"""Events: what `on_event` receives while a run goes on. Frozen, typed, and after the journal has them."""
+"""Events: what `on_event` receives while a run goes on. Frozen, typed, told once their rows are with the journal."""
 
 from __future__ import annotations
 
