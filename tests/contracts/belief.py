@@ -68,14 +68,13 @@ class BeliefContract:
             assert belief.best(rich).net(rich) >= belief.best(poor).net(poor) - self.slack
 
     def test_waves_grow_with_what_a_second_is_worth(self, belief: Belief) -> None:
-        if not self.waves:
-            pytest.skip("the size of a wave is not chosen")
         sizes = []
         for per_second in (0.0, 0.1, 1.0, 3.0):
             terms = replace(self.terms, price=0.001, per_second=per_second)
             sizes.append(belief.best(terms).size)
         going = [size for size in sizes if size]
-        assert going == sorted(going)
+        # A belief that does not choose its waves keeps to one size, or stops.
+        assert going == sorted(going) if self.waves else len(set(going)) <= 1
 
     def test_p_is_a_probability_or_unknown(self, belief: Belief) -> None:
         p = belief.p(self.terms)
