@@ -15,8 +15,8 @@ demo: install
 install: $(SYNC)
 
 $(BIN)/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "satisfice needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "satisfice needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "cannot make a venv (on Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -34,7 +34,7 @@ types: install
 	$(BIN)/mypy
 
 layers: install
-	$(BIN)/lint-imports --no-cache | tail -n 6
+	$(BIN)/lint-imports --no-cache --no-logo
 
 unit: install
 	$(BIN)/python -m pytest -m "not long" --cov --cov-report=term:skip-covered

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.belief import Priors
 from ..core.errors import BadSettings
 from .priors import DEFAULT_PRIORS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Kind = tuple[Share, Share, Share]
 
 
 class Policy(BaseModel):
@@ -17,11 +22,11 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: int = 1
+    format: Literal[1] = 1
     name: str = "declared"
     worth: float | None = Field(default=None, gt=0)
-    voting: tuple[tuple[float, float, float], ...] = DEFAULT_PRIORS.voting
-    success: tuple[float, float] = DEFAULT_PRIORS.success
+    voting: Annotated[tuple[Kind, ...], Field(min_length=1)] = DEFAULT_PRIORS.voting
+    success: tuple[Positive, Positive] = DEFAULT_PRIORS.success
     fitted: bool = False
     tokens: dict[str, float] = {}
     provenance: dict[str, str | int | float] = {}

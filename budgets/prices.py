@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ..core.completions import Message, Usage
+from ..core.errors import CallerError
 
 PICO_PER_NANO = 1000
 # What chat templates add: a default system prompt and the generation marker once, role and end marks per message.
@@ -35,6 +36,13 @@ class Price:
     per_call: int = 0
     tiers: tuple[Tier, ...] = ()
     source: str = "declared"
+
+    def __post_init__(self) -> None:
+        amounts = (self.prompt, self.completion, self.per_call, self.cached or 0)
+        if not all(isinstance(x, int) and x >= 0 for x in amounts):
+            raise CallerError(
+                "a Price holds whole pico-dollars per token: Price.per_million(...) takes USD"
+            )
 
     @classmethod
     def per_million(

@@ -51,7 +51,7 @@ class VotingBelief:
             return STOP
         dearer = (votes + self.blanks + 1) / (votes + 1)
         prices = _rounded(terms.step_price * dearer), _rounded(terms.wave_price)
-        way = table(terms.priors.voting, *prices, terms.wrong, votes + steps).look_up(self._state(), terms)
+        way = table(terms.priors.voting, *prices, _rounded(terms.wrong), votes + steps).look_up(self._state(), terms)
         return Continuation(min(way.size, steps), way.gain, way.cost * dearer, way.seconds)
 
     def _state(self) -> tuple[int, int, int]:
@@ -59,7 +59,10 @@ class VotingBelief:
         votes = self.first + self.second + self.rest
         if votes <= HORIZON:
             return self.first, self.second, self.rest
-        first, second = (max(1, count * HORIZON // votes) for count in (self.first, self.second))
+        first = max(1, self.first * HORIZON // votes)
+        if self.second == 0:
+            return HORIZON, 0, 0
+        second = min(first, max(1, self.second * HORIZON // votes), HORIZON - first)
         return first, second, HORIZON - first - second
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..budgets.prices import Price
 from ..core.amounts import nanos
 from ..core.completions import Model, Params
-from ..core.errors import MissingExtra, SatisficeError, UnknownName, UnpricedModel
+from ..core.errors import BadSettings, MissingExtra, SatisficeError, UnknownName, UnpricedModel
 from . import local, pricelist
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Catalog:
 
         for name in [names] if isinstance(names, str) else names:
             open_up(name)
+        if not found:
+            raise BadSettings(
+                f"{', '.join(map(repr, names))}: the pool comes to no model (pools that hold each other?)"
+            )
         return tuple(found)
 
     def entry(self, name: str) -> Entry:
@@ -175,7 +179,9 @@ class Catalog:
         price = declared or listed.price
         if price is None:
             raise _unpriced(name, model, alias is not None)
-        batch = batch or _BATCHES.get(model.split("/", 1)[0], 1)
+        # Of a server at an address of one's own it is not known whether it honours n: there it has to be declared.
+        own = alias is not None and alias.api_base is not None
+        batch = batch or (1 if own else _BATCHES.get(model.split("/", 1)[0], 1))
         context = context or listed.context
         return Entry(name, model, price, context, listed.max_output, batch, timeout, params, concurrency)
 

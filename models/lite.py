@@ -33,14 +33,9 @@ from ..core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from .reserved import reserved
 
 T = TypeVar("T")
-# Ours to set: a caller's parameter of that name would change who is called, who pays or how often.
-_RESERVED = {
-    *("model", "messages", "n", "stream", "timeout", "num_retries", "max_retries", "fallbacks", "mock_response"),
-    *("api_key", "api_base", "base_url"),
-}
-
 
 _litellm: Any = None  # set once it is imported and warm
 
@@ -105,9 +100,8 @@ class LiteModel:
 
     def _arguments(self, request: Request, key: str | None) -> dict[str, Any]:
         params = request.params
-        taken = _RESERVED & {name for name, _ in params.extra}
-        if taken:
-            raise BadQuery(f"not a sampling parameter: {', '.join(sorted(taken))}")
+        if taken := reserved(name for name, _ in params.extra):
+            raise BadQuery(f"not a parameter to pass on: {', '.join(taken)}")
         optional = {
             "api_base": self._api_base,
             "api_key": key,
@@ -179,7 +173,7 @@ class LiteModel:
         if not answered and not causes & _CONNECTION:
             return BadCompletion(text)  # litellm calls a reply that it cannot read a server error too
         if causes & _UNCONNECTED:
-            text = f"{self.name}: cannot reach {self._api_base or 'the provider'} ({text.rpartition(': ')[2]})"
+            text = f"{self.name}: cannot reach {self._api_base or 'the provider'}"
         down = ModelUnavailable(text)
         # Nothing was sent if no connection came about; after that the provider may have worked, and bill.
         down.sent = not causes & _UNCONNECTED

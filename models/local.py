@@ -34,12 +34,12 @@ from ..core.errors import (
     ModelUnavailable,
     UnknownName,
 )
+from .reserved import reserved
 
 SLOTS = 8  # completions generated at once
 CONTEXT = 2048  # tokens per slot
 SMOLLM2 = "local/smollm2"
 _SEEDS = 2**32 - 1  # llama.cpp reads this one as "draw your own"
-_RESERVED = frozenset({"messages", "n", "seed", "stream", "stream_options"})
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,9 @@ class _Run:
 
 def _body(request: Request, first: int, n: int) -> dict[str, Any]:
     params = request.params
-    body: dict[str, Any] = {name: _plain(value) for name, value in params.extra if name not in _RESERVED}
+    if taken := reserved(name for name, _ in params.extra):
+        raise BadQuery(f"not a parameter to pass on: {', '.join(taken)}")
+    body: dict[str, Any] = {name: _plain(value) for name, value in params.extra}
     body |= {
         # Lone surrogates are no UTF-8.
         "messages": [

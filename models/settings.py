@@ -41,6 +41,7 @@ from pydantic_settings import (
 )
 
 from ..core.errors import BadSettings
+from .reserved import reserved
 
 FILE = "satisfice.toml"
 PREFIX = "SATISFICE_"
@@ -98,6 +99,10 @@ class ModelSettings(_Table):
     def _no_keys(cls, data: Any) -> Any:
         if isinstance(data, dict) and ("api_key" in data or "api_key" in (data.get("params") or ())):
             raise ValueError("keys do not belong in this file: give the name of a variable as api_key_env instead")
+        params = data.get("params") if isinstance(data, dict) else None
+        taken = [name for name in reserved(params if isinstance(params, dict) else ()) if name != "max_tokens"]
+        if taken:
+            raise ValueError(f"params: {', '.join(taken)} cannot be set here: it would change what a call may cost")
         return data
 
 

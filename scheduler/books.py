@@ -6,6 +6,7 @@ import json
 from typing import Literal
 
 from ..core.amounts import ZERO, Amounts
+from ..core.completions import Usage
 from ..core.effects import Ask, Sample
 from ..core.task import Candidate
 from .journal import Row
@@ -32,7 +33,9 @@ class Books:
         """Puts a call on the way: its intent and hold are on record first."""
         if self.journaled:
             amounts = call.hold.amounts if call.hold else ZERO
-            asked = json.dumps({"ask": call.effect.question}) if isinstance(call.effect, Ask) else "{}"
+            asked = "{}"
+            if isinstance(call.effect, Ask):
+                asked = json.dumps({"ask": call.effect.question, "options": call.effect.options})
             self.row(call.path, call.attempt, "intent", call.kind, asked, amounts, call.fingerprint)
         self.open.add(call)
         self.calls.append(call)
@@ -70,6 +73,12 @@ class Books:
         """What an earlier process spent at this place becomes this frame's; its purse has it since it was opened."""
         self.carry(call.frame, entry.spent)
         call.attempt = entry.attempts
+
+    def remember(self, call: Call, candidate: Candidate) -> None:
+        """What an earlier process learnt of a model's replies: estimates must be what they were."""
+        if isinstance(call.effect, Sample) and candidate.tokens is not None:
+            usage = Usage(candidate.spent.tokens - candidate.tokens, candidate.tokens)
+            self.tariff.observe(call.effect, usage, candidate.spent.seconds)
 
     @staticmethod
     def carry(frame: Frame, spent: Amounts) -> None:
@@ -109,6 +118,7 @@ class Books:
             encode(call.path),
             reply.completion.finish,
             sum(logprobs) / len(logprobs) if logprobs else None,
+            reply.usage.completion if reply.usage else None,
             Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -28,7 +29,7 @@ def _facts(effect: Effect[Any]) -> tuple[Any, ...]:
     match effect:
         case Sample():
             contract = effect.task.contract if effect.task else None
-            return ("sample", effect.messages, effect.model, effect.params, contract and contract.kind)
+            return ("sample", effect.messages, effect.model, effect.params, repr(contract))
         case Score():
             return ("score", name_of(effect.verifier), effect.candidate.key, effect.candidate.text)
         case CallTool():
@@ -40,15 +41,11 @@ def _facts(effect: Effect[Any]) -> tuple[Any, ...]:
         case Remember():
             return ("remember", effect.topic, json.dumps(effect.value, sort_keys=True, default=str), effect.scope)
         case Within():
-            return ("within", name_of(effect.strategy), effect.task.id, effect.share, effect.seconds, effect.price)
+            # Settings are part of a dataclass's repr; that of any other object says where it lies in memory.
+            how = repr(effect.strategy) if is_dataclass(effect.strategy) else name_of(effect.strategy)
+            return ("within", how, effect.task.id, effect.share, effect.seconds, effect.price)
         case _:
             return (type(effect).__name__,)
-
-
-def request_key(sample: Sample) -> str:
-    """Identifies what is asked of a model, whoever asks: messages and parameters, without the model's name."""
-    facts = (sample.messages, sample.params)
-    return blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def encode_reply(effect: Effect[Any], value: Any) -> str:

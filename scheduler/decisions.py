@@ -62,7 +62,13 @@ class Economics:
         """`scarcity` is mu, the dual price of a budget shared across requests (0: not shared)."""
         self.budget, self.tariff, self.scarcity = budget, tariff, scarcity
         self.worth = budget.worth if budget.worth is not None else policy.worth
+        self.policy = policy
         self.priors = policy.priors()
+
+    @property
+    def only_caps(self) -> bool:
+        """Nobody said what an answer is worth, right or wrong."""
+        return self.worth is None and not self.budget.wrong
 
     def terms(self, frame: Frame, step: tuple[Effect[Any], ...], now: float) -> tuple[Terms, str]:
         """The terms for one step, and which cap binds first."""
@@ -83,7 +89,7 @@ class Economics:
         each = {"usd": worst.nanos, "tokens": worst.tokens, "calls": worst.calls}
         counts = {name: have // each[name] for name, have in zip(each, room, strict=True) if each[name]}
         name, steps = min(counts.items(), key=lambda kv: kv[1], default=("usd", 1 << 20))
-        if frame.deadline is not None and now + quote.seconds > frame.deadline:
+        if frame.deadline is not None and now + quote.seconds * quote.measured > frame.deadline:
             return 0, "budget_seconds"
         return min(steps, 1 << 20), f"budget_{name}"
 

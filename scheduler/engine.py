@@ -18,6 +18,7 @@ from ..budgets.budget import Budget
 from ..budgets.policy import Policy
 from ..budgets.prices import Price
 from ..budgets.purse import Purse
+from ..core.amounts import Amounts
 from ..core.completions import Model
 from ..core.errors import (
     CallerError,
@@ -39,14 +40,14 @@ from .events import Ended, Started
 from .journal import Journal, Row, RunRecord
 from .live import Live, OnAsk, OnEvent, Tool, World, emit
 from .log import Log
-from .records import fault_of, journal_place, scopes_of, unanswered
+from .records import fault_of, journal_place, reply_row, scopes_of
 from .run import Run
-from .solution import UNCALIBRATED, Doubling, Solution, Spend, solution_of, spend_of
-from .spec import Spec, contract_of, stored_task, task_of
-from .tariff import PriceList, Rate
+from .solution import Solution, Spend, solution_of, spend_of, waiting_of
+from .spec import Spec, check_options, contract_of, plan_of, stored_task, task_of
+from .tariff import Habits, PriceList, price_list
 
 if TYPE_CHECKING:
-    from ..core.effects import Ask
+    pass
 
 OnCancel = Literal["raise", "best"]
 
@@ -82,6 +83,8 @@ class Engine:
         self._tools, self._on_ask = dict(tools or {}), on_ask
         self._memory: dict[tuple[str, str], list[str]] = {}
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self._charged: dict[str, Amounts] = {}
+        self._habits = Habits()
         self._stack: AsyncExitStack | None = None
         self._active: set[str] = set()  # runs that this engine is at
 
@@ -135,6 +138,7 @@ class Engine:
         has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
         """
         self._check_open()
+        check_options(on_event, on_cancel)
         contract = contract_of(answer, choices, schema)
         task = task_of(query, contract, checks, self.settings.prompts, scope)
         names = self._names(models)
@@ -142,9 +146,10 @@ class Engine:
             strategy = find(choose(strategy, bool(task.checks)))
         seed = randbits(31) if seed is None else seed
         policy = self._policy_json if self._journal else ""
-        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy))
+        guesses = self._habits.guesses(names, self.policy)
+        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses)
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
-        tariff = self._tariff(names, self.policy)
+        tariff = price_list(self.catalog, names, spec.guesses)
         if self._journal is not None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             record = RunRecord(run_id, now, "running", spec.dump(), None, task.query[:200], spec.name, 0, "", None)
@@ -175,7 +180,7 @@ class Engine:
                 record, rows = await journal.load(record.id)
                 spec = Spec.load(record.spec, checks, strategy)
                 policy = Policy.model_validate_json(spec.policy)
-                tariff = self._tariff(spec.models, policy)
+                tariff = price_list(self.catalog, spec.models, spec.guesses)
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
@@ -183,22 +188,15 @@ class Engine:
             return await self._drive(record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
 
     async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
-        """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked."""
+        """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked, or
+        where the answer is none of the options."""
         journal = self.journal
         record = await journal.find(run_id)
         with self._at(record.id):
             await journal.claim(record.id)
             try:
                 _, rows = await journal.load(record.id)
-                asked = unanswered(rows)
-                if asked is None:
-                    raise CallerError(f"run {record.id} asks nothing (status: {record.status})")
-                from . import codec
-
-                value = codec.loosely(text) if asked.effect == "calltool" else text
-                payload = json.dumps({"value": value})
-                where, mark = (record.id, asked.path, asked.attempt), asked.fingerprint
-                await journal.commit([Row(*where, "reply", asked.effect, mark, payload, 0, 0, 0, asked.at)])
+                await journal.commit([reply_row(record, rows, text)])
             finally:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
@@ -229,9 +227,11 @@ class Engine:
     ) -> Solution:
         began = perf_counter()
         purse = Purse.of(spec.budget, self._limit)
+        if self._limit is not None and run_id in self._charged:
+            self._limit.post(self._charged.pop(run_id), -1)  # the run carries it itself again
         task = spec.task
         try:
-            plan = spec.strategy(task)
+            plan = plan_of(spec.strategy, task)
             run = Run(
                 plan,
                 purse=purse,
@@ -258,6 +258,28 @@ class Engine:
         )
         if on_event is not None:
             emit(on_event, Started(run_id, spec.name, spec.models, log is not None))
+        try:
+            return await self._perform(run, world, spec, policy, began, on_event, on_cancel)
+        finally:
+            self._learn(run_id, tariff, purse, run)
+
+    def _learn(self, run_id: str, tariff: PriceList, purse: Purse, run: Run) -> None:
+        """Keeps what later requests of this engine need of this one: how long replies are, what the limit has paid."""
+        self._habits.learn(tariff)
+        if self._limit is not None and (run.outcome is None or run.outcome.reason == "cancelled" or run.error):
+            self._charged[run_id] = Amounts(*purse.posted)  # it may be resumed, and then brings this along
+
+    async def _perform(
+        self,
+        run: Run,
+        world: World,
+        spec: Spec,
+        policy: Policy,
+        began: float,
+        on_event: OnEvent | None,
+        on_cancel: OnCancel,
+    ) -> Solution:
+        run_id, task, purse = run.id, spec.task, run.root.purse
         live, earlier = Live(run, world), run.books.now
 
         def spend() -> Spend:
@@ -279,51 +301,36 @@ class Engine:
             await self._close(run_id, "failed", None, purse.posted[0], error, rows)
             raise
         if run.outcome is None:
-            return await self._wait(run, spec, policy, spend())
+            return await self._wait(run, policy, spend())
         return await self._finish(run, spec, policy, spend(), on_event)
 
     async def _finish(self, run: Run, spec: Spec, policy: Policy, spend: Spend, on_event: OnEvent | None) -> Solution:
         outcome, spent = run.outcome, run.root.purse.posted[0]
         assert outcome is not None
-        solution = solution_of(run, spec.task, policy.name, spend)
+        try:
+            solution = solution_of(run, spec.task, policy.name, spend)
+        except Exception as error:  # whatever a belief may do, the record is closed
+            await self._close(run.id, "failed", None, spent, error, run.take().rows)
+            raise
         ended = Ended(run.id, outcome.reason, solution.answer, solution.spend.usd)
-        error = None
-        if outcome.answer is None and (run.error is not None or not outcome.found):
-            error = fault_of(run, outcome.reason)
-        await self._close(run.id, "failed" if error else "done", solution, spent, error, run.take().rows)
+        fault = None
+        declined = run.error is None and outcome.reason in ("value", "abstained")
+        if outcome.answer is None and not declined and (run.error is not None or not outcome.found):
+            fault = fault_of(run, outcome.reason)
+        await self._close(run.id, "failed" if fault else "done", solution, spent, fault, run.take().rows)
         if on_event is not None:
             emit(on_event, ended)
-        if error is not None:
-            raise error from (None if error is run.error else run.error)
+        if fault is not None:
+            raise fault from (None if fault is run.error else run.error)
         return solution
 
-    async def _wait(self, run: Run, spec: Spec, policy: Policy, spend: Spend) -> Solution:
-        asks = sorted((c for c in run.books.open if c.state == "parked"), key=lambda c: c.path)
+    async def _wait(self, run: Run, policy: Policy, spend: Spend) -> Solution:
         if self._journal is None:
             raise NobodyToAsk(
                 "a person is asked, and this engine has no journal to wait in: pass on_ask=, or open it with "
                 "journal=True"
             )
-        from .paths import encode
-
-        ask: Ask = asks[0].effect  # type: ignore[assignment]
-        solution = Solution(
-            None,
-            None,
-            None,
-            UNCALIBRATED,
-            spec.name,
-            "waiting",
-            spend,
-            run.id,
-            policy.name,
-            Doubling(spend.usd, None),
-            "waiting",
-            ask.question,
-            encode(asks[0].path),
-            tuple(run.decisions),
-            tuple(run.root.found),
-        )
+        solution = waiting_of(run, policy.name, spend)
         await self._close(run.id, "waiting", solution, spend.nanos, None, run.take().rows)
         return solution
 
@@ -350,21 +357,6 @@ class Engine:
             except StoreError:
                 if error is None:
                     raise
-
-    def _tariff(self, names: Sequence[str], policy: Policy) -> PriceList:
-        rates = {}
-        for name in names:
-            entry = self.catalog.entry(name)
-            rates[name] = Rate(
-                entry.price,
-                name,
-                entry.context,
-                entry.batch,
-                entry.timeout,
-                entry.apply if entry.params or entry.max_output else None,
-                policy.tokens.get(name),
-            )
-        return PriceList(rates)
 
     def _limiter(self, name: str) -> anyio.CapacityLimiter | None:
         """At most so many calls at once as the settings allow for this model, over all requests of this engine."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 
+from ..budgets.prices import Price
 from ..core.completions import Model, Request
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import BadCompletion, ModelError, ModelTimeout, SatisficeError, ToolError, UnknownName
@@ -240,9 +241,14 @@ class Live:
             if limiter is None:
                 response = await self._world.model(name).complete(request)
             else:
-                flight.expires = inf  # a place in the queue is not a slow provider
+                flight.expires = inf  # a place in the queue is not a slow provider, and costs nothing
+                for call in calls:
+                    call.leaves = inf
                 async with limiter:
-                    flight.expires = self._now() + rate.timeout
+                    for call in calls:
+                        call.leaves = 0.0
+                    flight.since = self._now()
+                    flight.expires = flight.since + rate.timeout
                     self._arm()
                     response = await self._world.model(name).complete(request)
         except SatisficeError as error:
@@ -251,7 +257,7 @@ class Live:
             failure = ModelError(f"{type(error).__name__}: {error}")
         else:
             now = self._now()
-            for call, reply in zip(calls, shared(response, len(calls), now - flight.since), strict=True):
+            for call, reply in zip(calls, shared(response, len(calls), now - flight.since, rate.price), strict=True):
                 if isinstance(reply, Reply):
                     run.reply(call, reply, now)
                 else:
@@ -365,11 +371,11 @@ def emit(on_event: OnEvent, event: Event) -> None:
         logger.exception("on_event raised")
 
 
-def shared(response: Any, n: int, seconds: float) -> list[Reply | Exception]:
+def shared(response: Any, n: int, seconds: float, price: Price) -> list[Reply | Exception]:
     """`share`, of whatever a user's model returned."""
     try:
         if all(isinstance(c.text, str) for c in response.completions):
-            return share(response, n, seconds)
+            return share(response, n, seconds, price)
     except (AttributeError, TypeError):
         pass
     return [BadCompletion(f"the model returned no Response of texts: {response!r:.80}")] * n

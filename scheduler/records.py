@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..core.errors import BudgetError, CallerError, GatherFailed, MissingKey, NoAnswer, SatisficeError
 from ..models.settings import Settings
-from .journal import Row
+from . import codec
+from .journal import Row, RunRecord
 from .run import Run
 
 
@@ -19,6 +20,19 @@ def unanswered(rows: Sequence[Row]) -> Row | None:
     for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
         last[row.path] = row
     return next((r for r in last.values() if r.kind == "intent" and json.loads(r.payload).get("ask")), None)
+
+
+def reply_row(record: RunRecord, rows: Sequence[Row], text: str) -> Row:
+    """The row of a person's answer to the question that a run waits for. Raises `CallerError`."""
+    asked = unanswered(rows)
+    if asked is None:
+        raise CallerError(f"run {record.id} asks nothing (status: {record.status})")
+    question = json.loads(asked.payload)
+    if question.get("options") and text not in question["options"]:
+        raise CallerError(f"{text!r} is none of the options: {', '.join(question['options'])}", **question)
+    value = codec.loosely(text) if asked.effect == "calltool" else text
+    where, mark = (record.id, asked.path, asked.attempt), asked.fingerprint
+    return Row(*where, "reply", asked.effect, mark, json.dumps({"value": value}), 0, 0, 0, asked.at)
 
 
 def fault_of(run: Run, reason: str) -> SatisficeError:

@@ -11,7 +11,7 @@ call could change is on record before it is sent, and a race's winners before it
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import proxy
@@ -19,7 +19,7 @@ from weakref import proxy
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
 from ..core.effects import CallTool, Gather, Score
-from ..core.errors import BudgetTooSmall, JournalMismatch, ModelError, ToolError
+from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict
@@ -34,6 +34,7 @@ from .paths import seed_of
 from .starting import Starter
 
 RETRIES = 2
+LONGEST = 60.0  # seconds that a provider may ask us to wait
 BACKOFF = 0.5  # seconds before the first retry, doubled for each further one, half of it jitter
 
 
@@ -69,6 +70,7 @@ class Run:
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.decisions: list[Decision] = []
+        self.troubles: Counter[str] = Counter()  # verdicts that could not be had, by what stood in the way
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))
         self._starter = Starter(proxy(self), self._fans)
@@ -130,15 +132,16 @@ class Run:
         if isinstance(call.effect, Score):
             self._resolve(call, ZERO, Verdict(None, evidence=codec.storable(unknown(error).evidence)))
             return
-        spent = call.hold.amounts if call.hold and getattr(error, "sent", True) else ZERO
+        sent = getattr(error, "sent", not isinstance(error, CallerError))  # the caller's fault is found before sending
+        spent = call.hold.amounts if call.hold and sent else ZERO
         again = isinstance(error, ModelError) and error.transient and call.attempt < self.retries
         self.books.pay(call, spent)
         hold = call.frame.purse.reserve(call.hold.amounts) if again and call.hold else None
         # Whether it is tried again is what the purse says now, not what it may say on resuming.
         facts = {"error": codec.encode_error(error), "retry": hold is not None}
         self.books.close(call, spent, json.dumps(facts))
-        if hold is not None:
-            self._retry(call, hold)
+        if hold is not None and isinstance(error, ModelError):
+            self._retry(call, hold, error)
         else:
             self.give(call.slot, Result(error=error))
         self._pump()
@@ -321,6 +324,8 @@ class Run:
     def give(self, slot: Slot, result: Result) -> None:
         """Hands a result to the plan or fan that waits for it. A refusal stops a plan."""
         owner, i = slot
+        if isinstance(result.value, Verdict) and result.value.score is None:
+            self.troubles[result.value.evidence or "a verifier could not tell"] += 1
         if not owner.alive:
             return
         if isinstance(owner, Fan):
@@ -357,9 +362,11 @@ class Run:
         self.give(call.slot, Result(value))
         self._pump()
 
-    def _retry(self, call: Call, hold: Hold) -> None:
+    def _retry(self, call: Call, hold: Hold, error: SatisficeError) -> None:
         jitter = seed_of(call.seed, (call.attempt,)) / 2**31
         delay = BACKOFF * 2**call.attempt * (0.5 + jitter / 2)
+        if asked := error.details.get("retry_after"):  # what the provider asks for, within reason
+            delay = max(delay, min(float(asked), LONGEST))
         again = replace(
             call,
             attempt=call.attempt + 1,

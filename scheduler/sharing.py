@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from ..budgets.prices import Price
 from ..core.completions import Completion, Response, Usage
-from ..core.errors import BadCompletion
+from ..core.errors import BadCompletion, ModelUnavailable
 from .nodes import Reply
 
 
-def share(response: Response, n: int, seconds: float) -> list[Reply | Exception]:
+def share(response: Response, n: int, seconds: float, price: Price) -> list[Reply | Exception]:
     """One reply for each of `n` calls that went out together. The first is billed the prompt; completion tokens go
-    by choice where they are known, else in equal parts. Fewer choices than asked for fail the rest, unbilled."""
+    by choice where they are known, else in equal parts. The parts add up to the price of the whole call: its prompt
+    sets the tier for all. Fewer choices than asked for fail the rest, unbilled, to be tried again."""
     choices = response.completions[:n]
     if not choices:
         return [BadCompletion("the provider returned no completion")] * n
     replies: list[Reply | Exception] = []
     usage = response.usage
-    for i, choice in enumerate(choices):
-        part = usage if usage is None or len(choices) == 1 else _part(usage, choices, i)
-        replies.append(Reply(choice, part, seconds))
-    missing = BadCompletion(f"asked for {n} completions, got {len(choices)}")
-    missing.sent = False
-    return replies + [missing] * (n - len(choices))
+    if usage is None or len(choices) == 1:
+        replies += [Reply(choice, usage, seconds) for choice in choices]
+    else:
+        parts = [_part(usage, choices, i) for i in range(len(choices))]
+        bare = price.cost(Usage(usage.prompt))
+        nanos = [max(0, price.cost(Usage(usage.prompt, part.completion)) - bare) for part in parts]
+        nanos[0] = max(0, price.cost(usage) - sum(nanos[1:]))
+        replies += [Reply(c, part, seconds, nano) for c, part, nano in zip(choices, parts, nanos, strict=True)]
+    return replies + [_missing(n, len(choices)) for _ in range(n - len(choices))]
+
+
+def _missing(asked: int, got: int) -> Exception:
+    error = ModelUnavailable(f"asked for {asked} completions, got {got}")
+    error.sent = False
+    return error
 
 
 def _part(usage: Usage, choices: tuple[Completion, ...], i: int) -> Usage:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.amounts import dollars
 from ..core.belief import Terms
+from ..core.effects import Ask
 from ..core.errors import BadSettings
 from ..core.plans import Outcome
 from ..core.task import Candidate, Task
 from .codec import plain
 from .decisions import Alternative, Decision
+from .paths import encode
 from .run import Run
 
 UNCALIBRATED = "uncalibrated: no policy fitted on a bank is loaded"
@@ -59,9 +61,11 @@ class Solution:
     status: str = "done"
     question: str | None = None
     question_path: str | None = None
+    options: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-    best: Candidate | None = field(default=None)
+    best: Candidate | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def abstained(self) -> bool:
@@ -81,10 +85,11 @@ class Solution:
             "if_doubled": plain(self.if_doubled),
             "run_id": self.run_id,
             "policy": self.policy,
+            "warnings": list(self.warnings),
             "decisions": [d.to_dict() for d in self.decisions],
         }
         if self.question is not None:
-            data["question"], data["question_path"] = self.question, self.question_path
+            data |= {"question": self.question, "question_path": self.question_path, "options": list(self.options)}
         if candidates:
             data["candidates"] = [plain(c) for c in self.candidates]
         return data
@@ -112,8 +117,11 @@ class Solution:
                 data["status"],
                 data.get("question"),
                 data.get("question_path"),
+                tuple(data.get("options", ())),
                 decisions,
                 candidates,
+                next((c for c in candidates if c.answer == data["answer"]), None) if data["answer"] else None,
+                tuple(data.get("warnings", ())),
             )
         except (KeyError, TypeError) as error:
             raise BadSettings(f"a stored solution cannot be read: {error}") from error
@@ -155,7 +163,43 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         decisions=tuple(run.decisions),
         candidates=outcome.found,
         best=answer,
+        warnings=_warnings(run),
     )
+
+
+def waiting_of(run: Run, policy: str, spend: Spend) -> Solution:
+    """A run that waits for a person: the first question that is open."""
+    asks = sorted((c for c in run.books.open if c.state == "parked"), key=lambda c: c.path)
+    ask = asks[0].effect
+    assert isinstance(ask, Ask)
+    return Solution(
+        None,
+        None,
+        None,
+        "the run waits for a person",
+        run.root.name,
+        "waiting",
+        spend,
+        run.id,
+        policy,
+        Doubling(spend.usd, None),
+        "waiting",
+        ask.question,
+        encode(asks[0].path),
+        ask.options,
+        tuple(run.decisions),
+        tuple(run.root.found),
+        warnings=_warnings(run),
+    )
+
+
+def _warnings(run: Run) -> tuple[str, ...]:
+    """What the caller should look at: checks that could not tell, and bills above the worst case."""
+    said = [f"{what} ({times} times)" if times > 1 else what for what, times in run.troubles.items()]
+    if run.root.purse.overrun:
+        over = dollars(run.root.purse.overrun)
+        said.append(f"a provider billed ${over:.9f} above the worst case that was held: check its prices and counts")
+    return tuple(said)
 
 
 def _confidence(run: Run, outcome: Outcome, answer: Candidate | None) -> tuple[float | None, str]:
@@ -167,7 +211,9 @@ def _confidence(run: Run, outcome: Outcome, answer: Candidate | None) -> tuple[f
     if not run.economics.priors.fitted:
         return None, UNCALIBRATED
     p = frame.belief.p(frame.terms) if frame.belief and frame.terms else None
-    return p, "P(right) by the fitted policy" if p is not None else f"{frame.name} has no calibrated belief"
+    if p is None:
+        return None, f"{frame.name} has no calibrated belief"
+    return p, f"P(right) by a policy fitted on {', '.join(run.economics.policy.tokens) or 'unnamed models'}"
 
 
 def _doubling(run: Run, calls: int) -> Doubling:

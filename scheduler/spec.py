@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Any, cast, get_args
 
 from ..budgets.budget import Budget
 from ..core.amounts import Amounts
 from ..core.completions import Message, Role
 from ..core.errors import BadQuery, CallerError, UnknownName
-from ..core.plans import Strategy
+from ..core.plans import Answer, Plan, Strategy
 from ..core.task import KINDS, Candidate, Contract, Task
 from ..core.verdict import Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
@@ -26,7 +27,7 @@ def task_of(
 
     from ..verifiers import as_verifier
 
-    verifiers = tuple(as_verifier(check) for check in checks)
+    verifiers = tuple(as_verifier(check) for check in ([checks] if callable(checks) else checks))
     if isinstance(query, Task):
         messages_of(query.messages)
         merged = {**prompts, **query.prompts}
@@ -68,10 +69,30 @@ def _text(text: str, what: str) -> str:
     return text
 
 
+def plan_of(strategy: Strategy, task: Task) -> Plan[Answer]:
+    """The strategy's plan. Raises `CallerError` for what makes none."""
+    plan = strategy(task)
+    if not hasattr(plan, "send"):
+        raise CallerError(
+            f"{name_of(strategy)} is no strategy: it returned {type(plan).__name__}, not a plan (a generator)"
+        )
+    return plan
+
+
+def check_options(on_event: Any, on_cancel: Any) -> None:
+    """Raises `CallerError`."""
+    if on_cancel not in ("raise", "best"):
+        raise CallerError(f"on_cancel={on_cancel!r}: expected 'raise' or 'best'")
+    if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+        raise CallerError("on_event: expected a plain function of an event (it is not awaited)")
+
+
 def contract_of(answer: str | Contract, choices: Sequence[str], schema: Mapping[str, Any] | None) -> Contract:
     """Raises `UnknownName` for a kind that is none, `CallerError` for a choice between nothing."""
     if isinstance(answer, Contract):
         return answer
+    if choices and answer == "text":
+        answer = "choice"
     if answer not in KINDS:
         raise UnknownName.of("kind of answer", str(answer), KINDS)
     if isinstance(choices, str) or len(set(choices)) != len(choices):
@@ -95,6 +116,7 @@ class Spec:
     seed: int
     policy: str  # JSON
     name: str
+    guesses: Mapping[str, float] = field(default_factory=dict)  # expected completion tokens by model
 
     def dump(self) -> str:
         task = self.task
@@ -114,6 +136,7 @@ class Spec:
                 "models": self.models,
                 "seed": self.seed,
                 "policy": self.policy,
+                "guesses": dict(self.guesses),
             }
         )
 
@@ -126,7 +149,7 @@ class Spec:
         if len(data["checks"]) != len(checks):
             raise CallerError(
                 f"this run used the checks {', '.join(data['checks']) or '(none)'}, which cannot be stored: resume it "
-                "from Python with engine.resume(run_id, checks=[...])",
+                "with engine.resume(run_id, checks=[...]), or satisfice runs resume RUN --check module:function",
                 checks=data["checks"],
             )
         if strategy is None:
@@ -138,7 +161,9 @@ class Spec:
             strategy = find(data["strategy"], **data["settings"])
         task = stored_task(text, tuple(as_verifier(check) for check in checks))
         budget = Budget(**data["budget"])
-        return cls(task, budget, strategy, tuple(data["models"]), data["seed"], data["policy"], data["name"])
+        return cls(
+            task, budget, strategy, tuple(data["models"]), data["seed"], data["policy"], data["name"], data["guesses"]
+        )
 
 
 def _found_again(strategy: Strategy) -> bool:

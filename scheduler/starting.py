@@ -22,6 +22,8 @@ from ..core.effects import (
     Score,
     Within,
 )
+from ..core.errors import CallerError
+from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
 from .decisions import Decision, judge, spent_usd
@@ -106,7 +108,10 @@ class Starter:
         elif "error" in entry.reply:
             run.give(call.slot, Result(error=codec.decode_error(entry.reply["error"])))
         else:
-            run.give(call.slot, Result(codec.decode_reply(call.effect, entry.payload)))
+            value = codec.decode_reply(call.effect, entry.payload)
+            if isinstance(value, Candidate):
+                run.books.remember(call, value)
+            run.give(call.slot, Result(value))
         return True
 
     # -- plans within ---------------------------------------------------------------------------------------------
@@ -140,6 +145,10 @@ class Starter:
             purse.posted[:] = spent.nanos, spent.tokens, spent.calls
         else:
             # What a share comes to depends on what others have spent by now: timing, and so on record.
+            if not 0 < effect.share <= 1:
+                error = CallerError(f"Within: share={effect.share!r}, expected above 0, 1 at the most")
+                run.give(slot, Result(error=error))
+                return None
             purse = frame.purse.carve(effect.share)
             deadline = None if effect.seconds is None else run.books.now + effect.seconds
             facts = json.dumps({"limit": purse.limit, "deadline": deadline})
@@ -176,6 +185,9 @@ class Starter:
             if size <= 0 or alternatives[index].net <= 0.0:
                 broke = all(terms.steps <= 0 for _, _, terms in ways)
                 size, reason = 0, caps[index] if broke else "value"
+                if not broke and frame.offer is None and not frame.found and run.economics.only_caps:
+                    index = next(i for i, (_, _, terms) in enumerate(ways) if terms.steps > 0)
+                    size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought
             run.books.row(path, 0, "reply", kind, json.dumps({"index": index, "size": size, "reason": reason}))
         _, frame.belief, frame.terms = ways[index]
         run.decisions.append(

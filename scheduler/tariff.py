@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..budgets.policy import Policy
 from ..budgets.prices import Price, prompt_bound
 from ..core.amounts import NANO, Amounts
 from ..core.completions import Params, Usage
 from ..core.effects import Effect, Gather, Race, Sample, Score
 from ..core.errors import BadQuery, UnknownName
+from ..models.catalog import Catalog
 
+LATENCY, TOKENS_PER_SECOND = 0.5, 50.0  # of a model that was not heard yet
 BYTES_PER_TOKEN = 4  # what English text comes to, for expectations only; holds use an upper bound
 MOST_BYTES_PER_TOKEN = 16  # above this no real text goes: refused before it is sent
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A step's worst case, which is held, and its expected dollars and seconds, which are weighed."""
+    """A step's worst case, which is held, and its expected dollars and seconds, which are weighed. Seconds are
+    `measured`, or a guess that is good enough for the width of a wave but not to refuse a call."""
 
     worst: Amounts = Amounts()
     usd: float = 0.0
     seconds: float = 0.0
+    measured: bool = True
 
     def __add__(self, other: Quote) -> Quote:
-        return Quote(self.worst + other.worst, self.usd + other.usd, max(self.seconds, other.seconds))
+        seconds, measured = max(self.seconds, other.seconds), self.measured and other.measured
+        return Quote(self.worst + other.worst, self.usd + other.usd, seconds, measured)
 
 
 class Tariff(Protocol):
@@ -101,8 +107,9 @@ class PriceList:
             return self._quoted[2]
         bound, most = self._bounds(rate, sample)
         worst = Amounts(rate.price.cost(Usage(bound, most)), bound + most, 1)
-        seconds = rate.seconds / rate.replies if rate.replies else 0.0
-        quote = Quote(worst, _expected(rate, bound, most), seconds)
+        known = rate.replies > 0
+        seconds = rate.seconds / rate.replies if known else LATENCY + rate.completion(most) / TOKENS_PER_SECOND
+        quote = Quote(worst, _expected(rate, bound, most), seconds, known)
         self._quoted = (sample, rate.replies, quote)
         return quote
 
@@ -137,6 +144,34 @@ class PriceList:
 def _expected(rate: Rate, bound: int, most: int) -> float:
     usage = Usage(max(1, bound // BYTES_PER_TOKEN), round(rate.completion(most)))
     return rate.price.cost(usage) / NANO
+
+
+def price_list(catalog: Catalog, names: Sequence[str], guesses: Mapping[str, float]) -> PriceList:
+    """The tariff of a request that allows these models. Raises as `Catalog.entry` does."""
+    rates = {}
+    for name in names:
+        entry = catalog.entry(name)
+        apply = entry.apply if entry.params or entry.max_output else None
+        rates[name] = Rate(entry.price, name, entry.context, entry.batch, entry.timeout, apply, guesses.get(name))
+    return PriceList(rates)
+
+
+@dataclass(slots=True)
+class Habits:
+    """How long replies have been, by model: (replies, completion tokens), over all requests of an engine."""
+
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def learn(self, tariff: PriceList) -> None:
+        for name, rate in tariff.rates.items():
+            replies, tokens = self.seen.get(name, (0, 0.0))
+            self.seen[name] = (replies + rate.replies, tokens + rate.tokens)
+
+    def guesses(self, names: Sequence[str], policy: Policy) -> dict[str, float]:
+        """Mean completion tokens that are expected of each model: what was seen, else what the policy says."""
+        guesses = {name: policy.tokens[name] for name in names if name in policy.tokens}
+        seen = ((name, *self.seen.get(name, (0, 0.0))) for name in names)
+        return guesses | {name: tokens / replies for name, replies, tokens in seen if replies}
 
 
 def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:

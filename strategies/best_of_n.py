@@ -49,6 +49,8 @@ class BestOfN:
                     return Answer(judged[key].candidate, "verified")
                 failed += not judged[key].offered  # refuted, or no check could tell: no pass either way
                 best = max((j for j in judged.values() if j.offered), key=lambda j: j.score, default=None)
+            if sum(j.unknown for j in judged.values()) == len(judged) >= HOPELESS:
+                return Answer(None, "checks_failed")  # no check ever told anything: more draws tell no more
             answer = Answer(best.candidate, "best_score") if best else None
             most = self.most if self.samples is None else self.samples
             if drawn >= most:
@@ -66,6 +68,7 @@ class BestOfN:
         return ScoredBelief(scores, left) if scores else ExactBelief(failed, left)
 
 
+HOPELESS = 3  # different candidates on which every check failed to run
 _NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 
 
@@ -77,6 +80,7 @@ class _Judged:
     score: float
     passed: bool
     offered: bool
+    unknown: bool = False
 
 
 def _judge(task: Task, candidate: Candidate) -> Plan[_Judged]:
@@ -91,4 +95,4 @@ def _judge(task: Task, candidate: Candidate) -> Plan[_Judged]:
         if verdict.score is not None:
             scores.append(verdict.score)
     mean = sum(scores) / len(scores) if scores else 0.0
-    return _Judged(candidate, mean, passed=all_exact, offered=bool(scores))
+    return _Judged(candidate, mean, passed=all_exact, offered=bool(scores), unknown=not scores)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..budgets.beliefs import Unstarted
+from ..budgets.voting import VotingBelief
 from ..core.completions import Params
 from ..core.effects import Offer
 from ..core.plans import Answer, Plan
@@ -25,4 +26,6 @@ class SingleShot:
         sample = draw(task, self.model, self.params)
         yield from Offer(None, Unstarted(), (sample,))
         candidate = yield from sample
-        return Answer(candidate if candidate.key is not None else None)
+        if candidate.key is None:
+            return Answer(None, "unreadable")
+        return Answer(candidate, belief=VotingBelief(1))

@@ -34,6 +34,7 @@ from satisfice.models import ScriptedModel
 from satisfice.scheduler.api import asolve
 from satisfice.scheduler.engine import Engine
 from satisfice.scheduler.events import Decided, Ended, Received, Sent, Started, Waiting
+from satisfice.scheduler.tariff import price_list
 from satisfice.strategies import SelfConsistency, SingleShot
 
 pytestmark = pytest.mark.anyio
@@ -222,11 +223,12 @@ async def test_a_batch_settles_each_of_its_calls() -> None:
     assert solution.spend.nanos == sum(c.spent.nanos for c in solution.candidates) == 209_000
 
 
-async def test_a_batch_that_comes_back_short() -> None:
+async def test_a_batch_that_comes_back_short_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("satisfice.scheduler.run.BACKOFF", 0.001)
     model = ScriptedModel(lambda request, index: Response((Completion("Answer: 1"),), Usage(10, 2)))
     async with engine(model, batch=4) as e:
         solution = await e.solve("q", budget=1, answer="number", strategy=SelfConsistency(samples=4))
-    assert (solution.answer, solution.spend.calls, solution.spend.tokens) == ("1", 1, 12)
+    assert (solution.answer, solution.spend.calls, solution.spend.tokens) == ("1", 4, 48)
 
 
 async def test_a_hanging_call_times_out_is_billed_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,16 +243,13 @@ async def test_a_hanging_call_times_out_is_billed_and_tried_again(monkeypatch: p
                 await anyio.sleep_forever()
             return Response((Completion("Answer: 2"),), Usage(5, 2))
 
-    e = engine(Once())
-    tariff = e._tariff
-
     def hasty(*arguments: Any) -> Any:
-        made = tariff(*arguments)
+        made = price_list(*arguments)
         made.rates["m"].timeout = 0.05
         return made
 
-    e._tariff = hasty  # type: ignore[method-assign]
-    async with e:
+    monkeypatch.setattr("satisfice.scheduler.engine.price_list", hasty)
+    async with engine(Once()) as e:
         solution = await e.solve("q", budget=1, answer="number", strategy="single_shot")
     assert (solution.answer, calls, solution.spend.calls) == ("2", 2, 2)
     assert solution.spend.tokens > 512

@@ -37,13 +37,22 @@ class Check:
         return iscoroutinefunction(self.fn)
 
     def __call__(self, task: Task, candidate: Candidate) -> Verdict:
-        """The verdict. Raises TypeError for a reply that is none (the run makes an unknown verdict of it)."""
-        return self._verdict(self.fn(self._value(task, candidate)))
+        """The verdict; unknown, with what happened, where the check fails."""
+        try:
+            return self._verdict(self.fn(self._value(task, candidate)))
+        except Exception as error:
+            return self._failed(error)
 
     async def acall(self, task: Task, candidate: Candidate) -> Verdict:
         """The same for an async check."""
-        reply = self.fn(self._value(task, candidate))
-        return self._verdict(await reply if isinstance(reply, Awaitable) else reply)
+        try:
+            reply = self.fn(self._value(task, candidate))
+            return self._verdict(await reply if isinstance(reply, Awaitable) else reply)
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> Verdict:
+        return Verdict(None, evidence=f"check {self.name!r} failed: {type(error).__name__}: {error}")
 
     @staticmethod
     def _value(task: Task, candidate: Candidate) -> Any:
@@ -56,7 +65,7 @@ class Check:
             return Verdict(1.0 if reply else 0.0, exact=self.exact)
         if isinstance(reply, int | float) and isfinite(reply) and 0 <= reply <= 1:
             return Verdict(float(reply))
-        raise TypeError(f"check {self.name!r} returned {reply!r:.60}: expected True, False, or a score from 0 to 1")
+        raise TypeError(f"it returned {reply!r:.60}: expected True, False, or a score from 0 to 1")
 
 
 def as_verifier(check: Any) -> Verifier:

@@ -121,25 +121,25 @@ def test_drawing_does_not_change_what_is_expected_of_a_fixed_answer(
 
 
 @given(
-    st.integers(0, 30), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(1e-4, 1), st.floats(0, 0.1), st.integers(1, 20)
+    st.integers(0, 30), st.floats(0.1, 5), st.floats(0.1, 5), st.floats(1e-3, 1), st.floats(0, 0.1), st.integers(1, 12)
 )
-def test_exact_checks_have_a_closed_form(
+def test_exact_checks_agree_with_brute_force(
     failures: int, a: float, b: float, price: float, per_second: float, steps: int
 ) -> None:
     at = Terms(price, 1.0, steps, Priors((), (a, b)), seconds=1.0, per_second=per_second)
     way = ExactBelief(failures).best(at)
 
-    def net(n: int) -> float:
-        missed = 1.0
-        for i in range(n):
-            missed *= (b + failures + i) / (a + b + failures + i)
-        return 1 - missed - price * (n + per_second)
+    @cache
+    def value(k: int, left: int) -> float:
+        """Of the best course after k failures: stop, or any wave and on from there."""
+        ways, missed = [0.0], 1.0
+        for m in range(1, left + 1):
+            missed *= (b + k + m - 1) / (a + b + k + m - 1)
+            ways.append(1 - missed - price * (m + per_second) + missed * value(k + m, left - m))
+        return max(ways)
 
-    best = max(range(1, (steps if per_second else 1) + 1), key=net)
-    if net(best) > 1e-9:
-        assert way.net(at) == pytest.approx(net(best), abs=1e-9)
-    elif net(best) < -1e-9:
-        assert way.size == 0
+    best = value(failures, steps)
+    assert way.net(at) == pytest.approx(best, abs=1e-9)
     if per_second == 0:  # stop after k failures when a / (a + b + k) * worth <= cost
         assert (way.size > 0) == (a / (a + b + failures) > price) or abs(a / (a + b + failures) - price) < 1e-9
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -66,7 +67,9 @@ def main() -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")  # checks and strategies of one's own, as module:attribute, from the current folder
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+        _leave(code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -81,6 +84,8 @@ def main() -> None:
         fail(error.to_dict(), exit_code(error), as_json)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        fail({"code": "io", "message": f"cannot read or write: {error}"}, 1, as_json)
     except Exception as error:
         if os.environ.get("SATISFICE_DEBUG"):
             raise
@@ -88,11 +93,24 @@ def main() -> None:
         fail({"code": "bug", "message": text}, 1, as_json)
 
 
+def _leave(code: int) -> NoReturn:
+    """Exits, also where a check or tool that was given up still runs in a thread: the interpreter would wait for it."""
+    stray = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if stray:
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def exit_code(error: SatisficeError) -> int:
     """2 the call is wrong, 3 the budget, 4 the model, 5 no answer, 6 a store, 1 anything else."""
     from ..core import errors
 
+    cause = str((error.details.get("cause") or {}).get("code", ""))
+    if cause.startswith("model_") or cause in ("bad_completion", "missing_key"):
+        return 4
     codes = (
+        (errors.NobodyToAsk, 2),
         (errors.CallerError, 2),
         (errors.BudgetError, 3),
         (errors.ModelError, 4),

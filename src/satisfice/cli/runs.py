@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..core.errors import CallerError
+from ..scheduler.log import Log
 from .output import emit, json_option, table, usd
 from .solving import load, show
 
@@ -48,14 +49,21 @@ def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]]) -> T:
 @json_option
 def list_(limit: int, status: Any, config: str | None, as_json: bool) -> None:
     """The newest runs. One that is `running` and has no live owner was interrupted: resume it."""
-    records = _with_engine(config, lambda engine: engine.journal.runs(limit, status))
+
+    async def work(engine: Any) -> Any:
+        found = await engine.journal.runs(limit, status)
+        # What was not closed has its spend in its rows: replies, and holds of calls that may have been sent.
+        open_ = [r for r in found if r.status == "running"]
+        return found, {r.id: Log((await engine.journal.load(r.id))[1]).total.nanos for r in open_}
+
+    records, spent = _with_engine(config, work)
     rows = [
         {
             "id": r.id,
             "created": r.created,
             "status": r.status,
             "strategy": r.strategy,
-            "usd": r.spent_nanos / 1e9,
+            "usd": spent.get(r.id, r.spent_nanos) / 1e9,
             "query": r.query,
         }
         for r in records

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import BadQuery, CallerError, UnknownName
+from ..core.errors import BadBudget, BadQuery, CallerError, UnknownName
 from ..core.task import KINDS
 from .output import emit, json_option, note, usd
 
@@ -23,8 +23,13 @@ EMBEDDED = "local/smollm2"
 
 @click.command()
 @click.argument("query", nargs=-1, required=True)
-@click.option("--budget", type=float, help="Hard cap in dollars.")
-@click.option("--model", "models", multiple=True, help="Model, alias or pool (repeat for several).")
+@click.option("--budget", type=float, help="Hard cap in dollars. One of --budget, --tokens and --calls is needed.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Model, alias or pool; the first is the default (repeat).",
+)
 @click.option(
     "--strategy", default="auto", show_default=True, help="auto, a name (see `strategies`), or module:attribute."
 )
@@ -67,6 +72,8 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     caps = {"usd": options["budget"], **{k: options[k] for k in ("tokens", "calls", "seconds")}}
     limits = engine.settings.limits
     given = {k: v if v is not None else getattr(limits, k) for k, v in caps.items()}
+    if all(given[cap] is None for cap in ("usd", "tokens", "calls")):
+        raise BadBudget("no cap is set: give --budget (dollars), --tokens or --calls, or [limits] in satisfice.toml")
     budget = Budget(**given, worth=options["worth"], wrong=options["wrong"], per_second=options["per_second"])
 
     async def main() -> Solution:
@@ -184,7 +191,8 @@ def show(solution: Solution, as_json: bool) -> None:
         return
     spend = solution.spend
     if solution.status == "waiting":
-        note(f"the run waits for an answer: {solution.question}")
+        options = f" ({' / '.join(solution.options)})" if solution.options else ""
+        note(f"the run waits for an answer: {solution.question}{options}")
         note(f'reply with: satisfice runs answer {solution.run_id} "..."')
     elif solution.answer is None:
         found = sorted({c.answer for c in solution.candidates if c.answer})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal, Protocol
+
+from .errors import CallerError
 
 Role = Literal["system", "user", "assistant"]
 
@@ -32,6 +35,15 @@ class Params:
     effort: str | None = None
     logprobs: bool = False
     extra: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises `CallerError` for what no model can take."""
+        if self.temperature is not None and not (isfinite(self.temperature) and self.temperature >= 0):
+            raise CallerError(f"temperature={self.temperature!r}: expected a finite number, 0 or more")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise CallerError(f"top_p={self.top_p!r}: expected a number above 0, 1 at the most")
+        if self.max_tokens < 1:
+            raise CallerError(f"max_tokens={self.max_tokens!r}: expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

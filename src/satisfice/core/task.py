@@ -63,7 +63,8 @@ class Candidate:
     """A possible answer and where it came from.
 
     `answer` is the answer as people write it, `key` its canonical form: two candidates agree when their keys do.
-    Both are None where the completion holds no answer. `confidence` is the mean log-probability of its tokens.
+    Both are None where the completion holds no answer. `confidence` is the mean log-probability of its tokens,
+    `tokens` their number where the provider said.
     `path` is the effect's place in the run.
     """
 
@@ -75,6 +76,7 @@ class Candidate:
     path: str = ""
     finish: str = "stop"
     confidence: float | None = None
+    tokens: int | None = None
     spent: Amounts = ZERO
 
 
