@@ -220,7 +220,8 @@ def _doubling(run: Run, calls: int) -> Doubling:
     """The gain of the best continuation that spends no more than what was spent, at no price."""
     frame = run.root
     usd = dollars(frame.purse.posted[0])
-    if frame.belief is None or frame.terms is None or calls <= 0:
+    told = run.outcome is not None and run.outcome.reason != "checks_failed"  # nothing is known of going on
+    if frame.belief is None or frame.terms is None or calls <= 0 or not told:
         return Doubling(usd, None)
     outcome = run.outcome
     if outcome is not None and outcome.answer is not None and outcome.answer.reason == "verified":

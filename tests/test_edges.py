@@ -136,6 +136,8 @@ async def test_resuming_comes_to_the_same_answer_when_worth_is_said(tmp_path: An
         again = await e.resume(record.id)
     assert again.answer == whole.answer
     assert [d.size for d in again.decisions] == [d.size for d in whole.decisions]
+    costs = [[d.alternatives[0].cost for d in s.decisions] for s in (whole, again)]
+    assert costs[1] == pytest.approx(costs[0])
 
 
 @pytest.mark.anyio

@@ -200,6 +200,8 @@ def show(solution: Solution, as_json: bool) -> None:
         note(f"abstained: no candidate was worth giving ({solution.stop_reason}). Found: {listed}")
     else:
         click.echo(solution.answer)
+    for warning in solution.warnings:
+        note(f"warning: {warning}")
     confidence = (
         f"{solution.confidence:.2f}" if solution.confidence is not None else f"none ({solution.confidence_reason})"
     )
