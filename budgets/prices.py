@@ -40,9 +40,7 @@ class Price:
     def __post_init__(self) -> None:
         amounts = (self.prompt, self.completion, self.per_call, self.cached or 0)
         if not all(isinstance(x, int) and x >= 0 for x in amounts):
-            raise CallerError(
-                "a Price holds whole pico-dollars per token: Price.per_million(...) takes USD"
-            )
+            raise CallerError("a Price holds whole pico-dollars per token: Price.per_million(...) takes USD")
 
     @classmethod
     def per_million(

@@ -107,3 +107,16 @@ def _replies(file: Path) -> int:
             return int(count)
     except sqlite3.OperationalError:
         return 0
+
+
+def test_a_check_that_never_returns_does_not_keep_the_process(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("def check(answer):\n    while True:\n        pass\n")
+    command = [sys.executable, "-m", "satisfice", "solve", "Name a prime.", "--answer", "number", "--json"]
+    options = ["--model", "local/smollm2", "--calls", "2", "--seconds", "4", "--check", "endless:check"]
+    environment = {**os.environ, "SATISFICE_HOME": str(tmp_path / "home"), "SATISFICE_LOCAL_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *options], env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=90
+    )
+    assert "Traceback" not in done.stderr
+    said = json.loads(done.stdout)
+    assert said.get("stop_reason", said.get("error", {}).get("stop_reason")) == "budget_seconds"

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -61,15 +61,28 @@ def cli() -> None:
     """
 
 
+def entry() -> None:
+    """The process `satisfice`: `main`, and then out, even if a check or tool that was given up still runs in a thread
+    (the interpreter would wait for it)."""
+    try:
+        main()
+    except SystemExit as stop:
+        if all(t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(stop.code if isinstance(stop.code, int) else 0)
+
+
 def main() -> None:
-    """The entry point: every error is one clear line (JSON with --json) and an exit code, never a traceback."""
+    """The command line: every error is one clear line (JSON with --json) and an exit code, never a traceback."""
     as_json = wants_json(sys.argv)
     if "" not in sys.path:
         sys.path.insert(0, "")  # checks and strategies of one's own, as module:attribute, from the current folder
     try:
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()
-        _leave(code)
+        sys.exit(code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -91,15 +104,6 @@ def main() -> None:
             raise
         text = f"this is a bug in satisfice: {type(error).__name__}: {error} (SATISFICE_DEBUG=1 shows where)"
         fail({"code": "bug", "message": text}, 1, as_json)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exits, also where a check or tool that was given up still runs in a thread: the interpreter would wait for it."""
-    stray = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
-    if stray:
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 def exit_code(error: SatisficeError) -> int:
