@@ -227,8 +227,6 @@ class Engine:
     ) -> Solution:
         began = perf_counter()
         purse = Purse.of(spec.budget, self._limit)
-        if self._limit is not None and run_id in self._charged:
-            self._limit.post(self._charged.pop(run_id), -1)  # the run carries it itself again
         task = spec.task
         try:
             plan = plan_of(spec.strategy, task)
@@ -243,8 +241,11 @@ class Engine:
                 journaled=self._journal is not None,
             )
         except BaseException as error:
-            await self._close(run_id, "failed", None, 0, error)
+            await self._close(run_id, "failed", None, log.total.nanos if log else 0, error)
             raise
+        if self._limit is not None and run_id in self._charged:
+            # The run has brought it along by now: for a moment it counts twice, at no moment not at all.
+            self._limit.post(self._charged.pop(run_id), -1)
         world = World(
             self.catalog.model,
             tariff,
@@ -266,7 +267,8 @@ class Engine:
     def _learn(self, run_id: str, tariff: PriceList, purse: Purse, run: Run) -> None:
         """Keeps what later requests of this engine need of this one: how long replies are, what the limit has paid."""
         self._habits.learn(tariff)
-        if self._limit is not None and (run.outcome is None or run.outcome.reason == "cancelled" or run.error):
+        unfinished = run.outcome is None or run.error is not None or run.outcome.reason in ("cancelled", "fault")
+        if self._limit is not None and unfinished:
             self._charged[run_id] = Amounts(*purse.posted)  # it may be resumed, and then brings this along
 
     async def _perform(

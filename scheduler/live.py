@@ -77,9 +77,10 @@ class Flight:
 class Live:
     """Drives one run."""
 
+    _tasks: Nursery  # while it drives
+
     def __init__(self, run: Run, world: World) -> None:
         self._run, self._world = run, world
-        self._tasks: Nursery = nursery()
         self._ringing: Task | None = None
         self._origin = 0.0
         self._alarm = inf

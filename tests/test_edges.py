@@ -154,11 +154,15 @@ async def test_a_limit_is_charged_once_for_a_run_that_is_resumed(tmp_path: Any) 
         waiting = await e.solve("q", budget=0.1, answer="number", strategy=Asks())
         assert waiting.options == ("yes", "no")
         before = e._limit.posted[0] if e._limit else 0
+        with pytest.raises(CallerError, match="no strategy"):
+            await e.resume(waiting.run_id, strategy=lambda task: True)  # type: ignore[arg-type, return-value]
+        assert e._limit is not None
+        assert e._limit.posted[0] == before > 0
+        assert (await e.journal.find(waiting.run_id)).spent_nanos == before
         with pytest.raises(CallerError, match="none of the options"):
             await e.reply(waiting.run_id, "maybe", strategy=Asks())
         done = await e.reply(waiting.run_id, "yes", strategy=Asks())
         assert done.answer == "yes"
-        assert e._limit is not None
         assert e._limit.posted[0] == before == done.spend.nanos
 
 
