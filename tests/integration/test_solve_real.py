@@ -110,9 +110,21 @@ def _replies(file: Path) -> int:
 
 
 def test_a_check_that_never_returns_does_not_keep_the_process(tmp_path: Path) -> None:
+    """Any text is an answer, so the check is surely asked, and the time runs out in it (or before it)."""
     (tmp_path / "endless.py").write_text("def check(answer):\n    while True:\n        pass\n")
-    command = [sys.executable, "-m", "satisfice", "solve", "Name a prime.", "--answer", "number", "--json"]
-    options = ["--model", "local/smollm2", "--calls", "2", "--seconds", "4", "--check", "endless:check"]
+    command = [sys.executable, "-m", "satisfice", "solve", "Name a prime.", "--answer", "text", "--json"]
+    options = [
+        "--model",
+        "local/smollm2",
+        "--calls",
+        "9",
+        "--seconds",
+        "4",
+        "--max-tokens",
+        "8",
+        "--check",
+        "endless:check",
+    ]
     environment = {**os.environ, "SATISFICE_HOME": str(tmp_path / "home"), "SATISFICE_LOCAL_THREADS": "1"}
     done = subprocess.run(
         [*command, *options], env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=90
