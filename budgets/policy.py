@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.belief import Priors
+from ..core.belief import Channel, Priors
 from ..core.errors import BadSettings
+from .calibrators import Calibration, Drift, Rates, ScoreModel, Selected
 from .priors import DEFAULT_PRIORS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -16,9 +17,43 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kind = tuple[Share, Share, Share]
 
 
+class VerifierPolicy(BaseModel):
+    """What a bank taught of one verifier: how its score becomes P(right), what it will say of right and of wrong
+    candidates (`model`), how much of that is news beside the votes (`trust`), error rates, drift of its scores, and
+    what one verdict cost on average (`usd`). `questions` and `verdicts` are how many there were."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    calibration: Calibration
+    model: ScoreModel
+    selected: Selected = Selected()
+    trust: Share = 1.0
+    rates: Rates | None = None
+    drift: Drift | None = None
+    usd: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    questions: int = 0
+    verdicts: int = 0
+    provenance: dict[str, str | int | float] = {}
+
+    def p(self, score: float, kind: str = "", widen: float = 0.0) -> float:
+        """P(right) of a candidate with this raw score, drawn toward the base rate by `widen` (0 to 1)."""
+        return (1 - widen) * self.calibration(score, kind) + widen * self.model.base_rate
+
+    def channel(self) -> Channel:
+        """The same for planning."""
+        base, found = self.model.base_rate, []
+        for p, right, wrong in self.model.levels:
+            ratio = (p / (1 - p) * (1 - base) / base) ** self.trust
+            new = base * ratio / (base * ratio + 1 - base)
+            found.append(((right + wrong) * new, (right + wrong) * (1 - new)))
+        yes, no = (sum(column) for column in zip(*found, strict=True))
+        return Channel(tuple((a / yes, b / no) for a, b in found), base, self.trust)
+
+
 class Policy(BaseModel):
     """What `solve` assumes of the world. `worth` in dollars is what a right answer is worth where the budget does
-    not say. `tokens` are mean completion tokens per model. `provenance` tells what it was fitted on."""
+    not say. `tokens` are mean completion tokens per model, `verifiers` what is known of verifiers by name.
+    `provenance` tells what it was fitted on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,10 +64,12 @@ class Policy(BaseModel):
     success: tuple[Positive, Positive] = DEFAULT_PRIORS.success
     fitted: bool = False
     tokens: dict[str, float] = {}
+    verifiers: dict[str, VerifierPolicy] = {}
     provenance: dict[str, str | int | float] = {}
 
     def priors(self) -> Priors:
-        return Priors(self.voting, self.success, self.fitted)
+        channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}
+        return Priors(self.voting, self.success, self.fitted, channels)
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:

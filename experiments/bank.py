@@ -20,6 +20,8 @@ from ..core.task import AnswerKind, Contract, Task
 from . import tables
 
 Group: TypeAlias = "tuple[str, str, str]"  # (question id, model, arm)
+Place: TypeAlias = "tuple[str, str, str, int]"  # and sample index
+_PLACE = ("question_id", "model", "arm", "sample_index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +66,40 @@ class Draw:
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a verifier said of a draw: its raw score (None: unknown), and what that cost."""
+
+    score: float | None
+    tokens: int | None = None
+    nanos: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Questions, and the draws of each (question, model, arm) by sample index. `manifest` is the bank's own account
+    """Questions, and the draws of each (question, model, arm) by sample index. `verdicts`: for each (question, model,
+    arm, sample index) what verifiers said of that draw, by their names. `manifest` is the bank's own account
     of where it comes from; `path` its folder (None: in memory)."""
 
     questions: Mapping[str, Question]
     draws: Mapping[Group, tuple[Draw, ...]]
     manifest: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    verdicts: Mapping[Place, Mapping[str, Scored]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: str | Path) -> Bank:
         """Reads a bank whole. Raises `StoreError` for what is no bank, is newer than this program, or has a column
         missing, a count that does not match, or a candidate without a question; `MissingExtra` without pyarrow."""
         folder = Path(path)
-        manifest, questions, candidates = tables.read(folder)
+        manifest, questions, candidates, verdicts = tables.read(folder)
         known = {row["question_id"]: _question(row) for row in questions}
         draws: dict[Group, list[Draw]] = defaultdict(list)
         for row in candidates:
             if row["question_id"] not in known:
                 raise StoreError(f"bank {folder}: a candidate is of question {row['question_id']!r}, which it lacks")
             draws[row["question_id"], row["model"], row["arm"]].append(_draw(row))
-        return cls(known, _sorted(draws), manifest, folder)
+        return cls(known, _sorted(draws), manifest, folder, _verdicts(verdicts, draws, folder))
 
     def save(self, path: str | Path) -> Bank:
         """Writes the bank as a new folder, whole or not at all. Raises `StoreError` if `path` exists."""
@@ -107,8 +120,24 @@ class Bank:
             for (question, model, arm), row in self.draws.items()
             for draw in row
         ]
-        manifest = tables.write(Path(path), dict(self.manifest), questions, candidates)
-        return Bank(self.questions, self.draws, manifest, Path(path))
+        verdicts = [
+            {
+                **dict(zip(_PLACE, place, strict=True)),
+                "verifier": verifier,
+                "score": scored.score,
+                "tokens": scored.tokens,
+                "nanos": scored.nanos,
+            }
+            for place, said in self.verdicts.items()
+            for verifier, scored in said.items()
+        ]
+        manifest = tables.write(Path(path), dict(self.manifest), questions, candidates, verdicts)
+        return Bank(self.questions, self.draws, manifest, Path(path), self.verdicts)
+
+    @cached_property
+    def verifiers(self) -> tuple[str, ...]:
+        """Names of the verifiers that were recorded, sorted."""
+        return tuple(sorted({name for said in self.verdicts.values() for name in said}))
 
     @cached_property
     def arms(self) -> tuple[tuple[str, str], ...]:
@@ -148,7 +177,9 @@ class Bank:
             if q in kept and (models is None or m in models) and (arms is None or a in arms)
         }
         asked = {q for q, _, _ in draws}
-        return Bank({i: q for i, q in self.questions.items() if i in asked}, draws, self.manifest, self.path)
+        questions = {i: q for i, q in self.questions.items() if i in asked}
+        verdicts = {place: said for place, said in self.verdicts.items() if place[:3] in draws}
+        return Bank(questions, draws, self.manifest, self.path, verdicts)
 
     def info(self) -> dict[str, Any]:
         """JSON-ready facts: counts, draws per question, and for each (dataset, model, arm) its accuracy (the mean
@@ -159,7 +190,7 @@ class Bank:
             cells[self.questions[question].dataset, model, arm].append(row)
         return {
             "path": str(self.path) if self.path else None,
-            "provenance": {k: v for k, v in self.manifest.items() if k not in ("questions", "candidates")},
+            "provenance": {k: v for k, v in self.manifest.items() if k not in ("questions", "candidates", "verdicts")},
             "questions": len(self.questions),
             "candidates": sum(sizes),
             "datasets": dict(sorted(Counter(q.dataset for q in self.questions.values()).items())),
@@ -167,6 +198,7 @@ class Bank:
             "folds": len(self.folds),
             "models": sorted({m for m, _ in self.arms}),
             "arms": sorted({a for _, a in self.arms}),
+            "verifiers": {name: sum(name in said for said in self.verdicts.values()) for name in self.verifiers},
             "draws": {"min": min(sizes, default=0), "median": median(sizes or [0]), "max": max(sizes, default=0)},
             "cells": [
                 {"dataset": dataset, "model": model, "arm": arm, **_facts(rows)}
@@ -211,6 +243,19 @@ def _question(row: dict[str, Any]) -> Question:
 
 def _draw(row: dict[str, Any]) -> Draw:
     return Draw(**{name: row[name] for name in tables.OF_A_DRAW})
+
+
+def _verdicts(
+    rows: list[dict[str, Any]], draws: Mapping[Group, list[Draw]], folder: Path
+) -> dict[Place, dict[str, Scored]]:
+    known = {(*group, draw.sample_index) for group, row in draws.items() for draw in row}
+    found: dict[Place, dict[str, Scored]] = defaultdict(dict)
+    for row in rows:
+        place = (row["question_id"], row["model"], row["arm"], row["sample_index"])
+        if place not in known:
+            raise StoreError(f"bank {folder}: a verdict of {row['verifier']!r} is on a draw that it lacks: {place}")
+        found[place][row["verifier"]] = Scored(row["score"], row["tokens"], row["nanos"])
+    return dict(found)
 
 
 def _sorted(draws: Mapping[Group, list[Draw]]) -> dict[Group, tuple[Draw, ...]]:

@@ -1,4 +1,5 @@
-"""A bank's files: manifest.json, questions.parquet, candidates.parquet. Written whole or not at all."""
+"""A bank's files: manifest.json, questions.parquet, candidates.parquet and, where verifiers were asked,
+verdicts.parquet. Written whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,6 +43,16 @@ CANDIDATES = {
     "cost_source": ("string", False),
     "request": ("string", False),
 }
+VERDICTS = {
+    "question_id": ("string", False),
+    "model": ("string", False),
+    "arm": ("string", False),
+    "sample_index": ("int32", False),
+    "verifier": ("string", False),
+    "score": ("float64", True),
+    "tokens": ("int64", True),
+    "nanos": ("int64", True),
+}
 OF_A_DRAW = tuple(name for name in CANDIDATES if name not in ("question_id", "model", "arm"))
 
 
@@ -55,19 +66,24 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def write(path: Path, manifest: dict[str, Any], questions: list[Any], candidates: list[Any]) -> dict[str, Any]:
+def write(
+    path: Path, manifest: dict[str, Any], questions: list[Any], candidates: list[Any], verdicts: list[Any]
+) -> dict[str, Any]:
     """Writes a bank beside `path` and renames it into place; replies the manifest as written."""
     pa, pq = arrow()
     if path.exists():
         raise StoreError(f"{path} exists already: remove it, or write the bank somewhere else", path=str(path))
-    counts = {"format": FORMAT, "questions": len(questions), "candidates": len(candidates)}
+    counts = {"format": FORMAT, "questions": len(questions), "candidates": len(candidates), "verdicts": len(verdicts)}
+    files = [("questions", QUESTIONS, questions), ("candidates", CANDIDATES, candidates)]
+    if verdicts:
+        files.append(("verdicts", VERDICTS, verdicts))
     made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "tool": f"satisfice {_version()}"}
     manifest = {**manifest, **counts, **made}
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        for name, columns, rows in (("questions", QUESTIONS, questions), ("candidates", CANDIDATES, candidates)):
+        for name, columns, rows in files:
             table = pa.Table.from_pylist(rows, schema=_schema(pa, columns))
             pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -81,12 +97,18 @@ def write(path: Path, manifest: dict[str, Any], questions: list[Any], candidates
     return manifest
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Manifest, questions and candidates of a bank. Raises `StoreError`."""
+Rows = list[dict[str, Any]]
+
+
+def read(path: Path) -> tuple[dict[str, Any], Rows, Rows, Rows]:
+    """Manifest, questions, candidates and verdicts of a bank. Raises `StoreError`."""
     pa, pq = arrow()
     manifest = _manifest(path)
-    found = []
-    for name, columns in (("questions", QUESTIONS), ("candidates", CANDIDATES)):
+    found: list[Rows] = []
+    for name, columns in (("questions", QUESTIONS), ("candidates", CANDIDATES), ("verdicts", VERDICTS)):
+        if name == "verdicts" and not manifest.get(name):
+            found.append([])
+            continue
         file = path / f"{name}.parquet"
         try:
             table = pq.read_table(file)
@@ -98,7 +120,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[st
             raise StoreError(text, path=str(path))
         found.append(rows)
     _check_questions(path, found[0])
-    return manifest, found[0], found[1]
+    return manifest, found[0], found[1], found[2]
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio import to_thread
 
-from ..core.completions import Completion, Request, Response, Usage
+from ..core.completions import Completion, Request, Response, Usage, logprob
 from ..core.errors import (
     BadCompletion,
     BadQuery,
@@ -110,6 +110,7 @@ class LiteModel:
             "stop": list(params.stop) or None,
             "reasoning_effort": params.effort,
             "logprobs": params.logprobs or None,
+            "top_logprobs": params.top_logprobs or None if params.logprobs else None,
             "seed": request.seed,
             "n": request.n if request.n > 1 else None,
         }
@@ -252,8 +253,13 @@ def _completion(choice: Any) -> Completion:
     if not isinstance(text, str):
         raise TypeError(f"content is {type(text).__name__}, not text")
     tokens = getattr(getattr(choice, "logprobs", None), "content", None) or ()
-    logprobs = tuple(float(token.logprob) for token in tokens) or None
-    return Completion(text, choice.finish_reason or "stop", len(logprobs) if logprobs else None, logprobs)
+    logprobs = tuple(logprob(token.logprob) for token in tokens) or None
+    tops = tuple(
+        tuple((str(top.token), logprob(top.logprob)) for top in getattr(token, "top_logprobs", None) or ())
+        for token in tokens
+    )
+    count = len(logprobs) if logprobs else None
+    return Completion(text, choice.finish_reason or "stop", count, logprobs, tops if any(tops) else None)
 
 
 def _usage(usage: Any) -> Usage | None:

@@ -23,7 +23,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-from ..core.completions import Completion, Request, Response, Usage
+from ..core.completions import Completion, Request, Response, Usage, logprob
 from ..core.errors import (
     BadCompletion,
     BadQuery,
@@ -136,7 +136,7 @@ class LocalModel:
             server = serve(self.path, self.slots, self.context)
             runs: list[_Run] = []
             for first in range(0, request.n, server.slots):
-                run = _Run(stop)
+                run = _Run(stop, request.params.top_logprobs)
                 run.perform(server, _body(request, first, min(server.slots, request.n - first)))
                 runs.append(run)
         finally:
@@ -150,6 +150,7 @@ class LocalModel:
 class _Choice:
     text: list[str] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    tops: list[tuple[tuple[str, float], ...]] = field(default_factory=list)
     finish: str | None = None
     tokens: int | None = None
 
@@ -157,8 +158,8 @@ class _Choice:
 class _Run:
     """One streamed call: gathers the chunks, in the thread that waits for it."""
 
-    def __init__(self, stop: Event) -> None:
-        self.stop = stop
+    def __init__(self, stop: Event, tops: int) -> None:
+        self.stop, self.tops = stop, tops
         self.choices: dict[int, _Choice] = {}
         self.prompt = self.cached = 0
         self._ended: _Choice | None = None
@@ -190,7 +191,10 @@ class _Run:
         for part in chunk["choices"]:
             choice = self.choices.setdefault(part["index"], _Choice())
             choice.text.append(part["delta"].get("content") or "")
-            choice.logprobs += [t["logprob"] for t in (part.get("logprobs") or {}).get("content") or ()]
+            for token in (part.get("logprobs") or {}).get("content") or ():
+                choice.logprobs.append(logprob(token["logprob"]))
+                tops = [(t["token"], logprob(t["logprob"])) for t in token.get("top_logprobs") or ()]
+                choice.tops.append(tuple(tops[: self.tops]))
             if part["finish_reason"]:
                 choice.finish = part["finish_reason"]
                 self._ended = choice
@@ -205,7 +209,16 @@ class _Run:
         done = [choice for _, choice in sorted(self.choices.items()) if choice.finish]
         if not done:
             raise BadCompletion("llama.cpp: no completion came back")
-        return [Completion("".join(c.text), c.finish or "stop", c.tokens, tuple(c.logprobs) or None) for c in done]
+        return [
+            Completion(
+                "".join(c.text),
+                c.finish or "stop",
+                c.tokens,
+                tuple(c.logprobs) or None,
+                tuple(c.tops) if self.tops and c.tops else None,
+            )
+            for c in done
+        ]
 
 
 def _body(request: Request, first: int, n: int) -> dict[str, Any]:
@@ -226,7 +239,7 @@ def _body(request: Request, first: int, n: int) -> dict[str, Any]:
     if request.seed is not None:
         body["seed"] = (request.seed + first) % _SEEDS
     if params.logprobs:
-        body |= {"logprobs": True, "top_logprobs": 1}
+        body |= {"logprobs": True, "top_logprobs": max(1, params.top_logprobs)}
     body |= {k: v for k, v in (("temperature", params.temperature), ("top_p", params.top_p)) if v is not None}
     return body | ({"stop": list(params.stop)} if params.stop else {})
 

@@ -12,8 +12,9 @@ import anyio
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
 from .engine import Engine
-from .live import OnAsk, Tool
+from .live import OnAsk
 from .solution import Solution
+from .tools import Tool
 
 
 async def asolve(

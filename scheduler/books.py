@@ -102,7 +102,8 @@ class Books:
     def candidate(self, call: Call, reply: Reply, spent: Amounts) -> Candidate:
         """The candidate that a completion is: its answer is read by the task's contract."""
         assert isinstance(call.effect, Sample)
-        text, logprobs = reply.completion.text, reply.completion.logprobs
+        completion = reply.completion
+        text = completion.text
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
         task = call.effect.task
@@ -116,8 +117,9 @@ class Books:
             self.tariff.name(call.effect),
             call.frame.name,
             encode(call.path),
-            reply.completion.finish,
-            sum(logprobs) / len(logprobs) if logprobs else None,
+            completion.finish,
+            completion.logprobs,
+            completion.alternatives,
             reply.usage.completion if reply.usage else None,
             Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -93,10 +93,10 @@ def encode_outcome(outcome: Outcome) -> str:
 
 def decode_outcome(payload: str) -> Outcome:
     data = json.loads(payload)["outcome"]
-    candidate = _load(Candidate, data["candidate"]) if data["candidate"] else None
+    candidate = load(Candidate, data["candidate"]) if data["candidate"] else None
     answer = Answer(candidate, data["answer_reason"]) if data["answered"] else None
-    found = tuple(_load(Candidate, c) for c in data["found"])
-    return Outcome(answer, found, _load(Amounts, data["spent"]) if data["spent"] else ZERO, data["reason"])
+    found = tuple(load(Candidate, c) for c in data["found"])
+    return Outcome(answer, found, load(Amounts, data["spent"]) if data["spent"] else ZERO, data["reason"])
 
 
 def plain(value: Any) -> Any:
@@ -104,7 +104,8 @@ def plain(value: Any) -> Any:
     return _adapter(type(value)).dump_python(value, mode="json")
 
 
-def _load(made: type[Any], data: Any) -> Any:
+def load(made: type[Any], data: Any) -> Any:
+    """A dataclass from JSON-ready data. Raises `ValueError` for what is none."""
     return _adapter(made).validate_python(data)
 
 
@@ -117,6 +118,14 @@ def decode_error(data: dict[str, Any]) -> Exception:
     made = getattr(errors, data["type"], errors.ToolError)
     error: Exception = made(data["message"])
     return error
+
+
+def held(effect: Effect[Any], value: Any) -> Any:
+    """A reply as the journal will hold it, so that a plan sees now what it would see on resuming. Raises TypeError or
+    ValueError for what JSON cannot hold."""
+    if isinstance(effect, CallTool):
+        return as_json(value)
+    return replace(value, evidence=storable(value.evidence)) if isinstance(value, Verdict) else value
 
 
 def as_json(value: Any) -> Any:

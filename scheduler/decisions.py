@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -12,6 +12,8 @@ from ..budgets.policy import Policy
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
 from ..core.effects import Effect
+from ..core.plans import Answer
+from ..core.verdict import Verdict
 from .codec import plain
 from .nodes import Frame
 from .tariff import Quote, Tariff, first_sample, quote_step
@@ -58,17 +60,38 @@ class Decision:
 class Economics:
     """Fills in the terms: the price of value from worth, the cost of a step from the tariff, what the purse can pay."""
 
-    def __init__(self, budget: Budget, policy: Policy, tariff: Tariff, scarcity: float = 0.0) -> None:
-        """`scarcity` is mu, the dual price of a budget shared across requests (0: not shared)."""
+    def __init__(
+        self,
+        budget: Budget,
+        policy: Policy,
+        tariff: Tariff,
+        scarcity: float = 0.0,
+        widen: Mapping[str, float] | None = None,
+    ) -> None:
+        """`scarcity` is mu, the dual price of a budget shared across requests (0: not shared). `widen`: how far the
+        scores of verifiers have drifted from what the policy knows (0 to 1)."""
         self.budget, self.tariff, self.scarcity = budget, tariff, scarcity
         self.worth = budget.worth if budget.worth is not None else policy.worth
-        self.policy = policy
+        self.policy, self.widen = policy, widen or {}
         self.priors = policy.priors()
 
     @property
     def only_caps(self) -> bool:
         """Nobody said what an answer is worth, right or wrong."""
         return self.worth is None and not self.budget.wrong
+
+    def calibrated(self, verifier: str, kind: str, verdict: Verdict) -> Verdict:
+        """The verdict with P(right) as the policy has learnt it for this verifier and kind of answer."""
+        if verdict.score is None or verdict.p is not None:
+            return verdict
+        if verdict.exact:
+            return replace(verdict, p=1.0 if verdict.score == 1.0 else 0.0)
+        model = self.policy.verifiers.get(verifier)
+        return (
+            verdict
+            if model is None
+            else replace(verdict, p=model.p(verdict.score, kind, self.widen.get(verifier, 0.0)))
+        )
 
     def terms(self, frame: Frame, step: tuple[Effect[Any], ...], now: float) -> tuple[Terms, str]:
         """The terms for one step, and which cap binds first."""
@@ -108,6 +131,14 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
         rows.append((Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net), way))
     index = max(range(len(rows)), key=lambda i: rows[i][0].net)
     return index, rows[index][1], tuple(alternative for alternative, _ in rows)
+
+
+def picked(frame: Frame) -> Answer | None:
+    """The offer, with the candidate that the belief finds likeliest at the policy's terms."""
+    offer, pick = frame.offer, getattr(frame.belief, "pick", None)
+    if offer is None or not offer.among or pick is None or frame.terms is None:
+        return offer
+    return replace(offer, candidate=offer.among[pick(frame.terms)])
 
 
 def spent_usd(frame: Frame) -> float:

@@ -36,15 +36,17 @@ from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
 from ..strategies.registry import choose, find
 from .decisions import Economics
+from .drifting import Watches
 from .events import Ended, Started
 from .journal import Journal, Row, RunRecord
-from .live import Live, OnAsk, OnEvent, Tool, World, emit
+from .live import Live, OnAsk, OnEvent, World, emit
 from .log import Log
 from .records import fault_of, journal_place, reply_row, scopes_of
 from .run import Run
 from .solution import Solution, Spend, solution_of, spend_of, waiting_of
 from .spec import Spec, check_options, contract_of, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
+from .tools import Tool
 
 if TYPE_CHECKING:
     pass
@@ -84,7 +86,7 @@ class Engine:
         self._memory: dict[tuple[str, str], list[str]] = {}
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._charged: dict[str, Amounts] = {}
-        self._habits = Habits()
+        self._habits, self._watches = Habits(), Watches(self.policy)
         self._stack: AsyncExitStack | None = None
         self._active: set[str] = set()  # runs that this engine is at
 
@@ -147,7 +149,8 @@ class Engine:
         seed = randbits(31) if seed is None else seed
         policy = self._policy_json if self._journal else ""
         guesses = self._habits.guesses(names, self.policy)
-        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses)
+        widen = self._watches.widen()
+        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses, widen)
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
         tariff = price_list(self.catalog, names, spec.guesses)
         if self._journal is not None:
@@ -233,7 +236,7 @@ class Engine:
             run = Run(
                 plan,
                 purse=purse,
-                economics=Economics(spec.budget, policy, tariff),
+                economics=Economics(spec.budget, policy, tariff, widen=spec.widen),
                 name=spec.name,
                 id=run_id,
                 seed=spec.seed,
@@ -267,6 +270,7 @@ class Engine:
     def _learn(self, run_id: str, tariff: PriceList, purse: Purse, run: Run) -> None:
         """Keeps what later requests of this engine need of this one: how long replies are, what the limit has paid."""
         self._habits.learn(tariff)
+        self._watches.learn(run.verdicts.told)
         unfinished = run.outcome is None or run.error is not None or run.outcome.reason in ("cancelled", "fault")
         if self._limit is not None and unfinished:
             self._charged[run_id] = Amounts(*purse.posted)  # it may be resumed, and then brings this along

@@ -21,7 +21,7 @@ import anyio.to_thread
 from ..budgets.prices import Price
 from ..core.completions import Model, Request
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
-from ..core.errors import BadCompletion, ModelError, ModelTimeout, SatisficeError, ToolError, UnknownName
+from ..core.errors import BadCompletion, ModelError, ModelTimeout, SatisficeError, ToolError
 from ..core.verdict import Verdict
 from .events import Decided, Event, Received, Sent, Waiting
 from .journal import Row
@@ -29,13 +29,14 @@ from .nodes import Call, Reply
 from .nursery import Nursery, Task, nursery
 from .offline import judge
 from .paths import encode
-from .run import Due, Run, unknown
+from .run import Due, Run
 from .sharing import share
 from .tariff import PriceList
+from .tools import Tool, call_tool
+from .verdicts import unknown
 
 logger = logging.getLogger("satisfice")
 
-Tool = Callable[..., Any]
 OnEvent = Callable[[Event], None]
 OnAsk = Callable[[Ask], str | Awaitable[str]]
 
@@ -275,7 +276,7 @@ class Live:
             if isinstance(effect, Score):
                 value: Any = await self._judge(effect)
             elif isinstance(effect, CallTool):
-                value = await self._tool(effect)
+                value = await call_tool(effect, self._world.tools)
             elif isinstance(effect, Recall):
                 value = tuple(json.loads(v) for v in await self._recall(effect))
             else:
@@ -298,18 +299,6 @@ class Live:
         except Exception as error:
             return unknown(error)
         return value if isinstance(value, Verdict) else unknown(TypeError("an async verifier must return a Verdict"))
-
-    async def _tool(self, effect: CallTool) -> Any:
-        tool = self._world.tools.get(effect.tool)
-        if tool is None:
-            raise ToolError(str(UnknownName.of("tool", effect.tool, self._world.tools)))
-        arguments = dict(effect.arguments)
-        try:
-            # Boxed: an async tool's coroutine is made in the thread and awaited here, and trio lets none out of it.
-            (value,) = await anyio.to_thread.run_sync(lambda: [tool(**arguments)], abandon_on_cancel=True)
-            return await value if isawaitable(value) else value
-        except Exception as error:
-            raise ToolError(f"tool {effect.tool!r}: {type(error).__name__}: {error}") from error
 
     async def _ask(self, call: Call, effect: Ask) -> str | None:
         if self._world.on_ask is not None:

@@ -10,7 +10,7 @@ from ..core.amounts import ZERO, Amounts
 from ..core.answers import Reading
 from ..core.belief import Belief, Terms
 from ..core.completions import Completion, Usage
-from ..core.effects import CallTool, Effect, Gather, Race
+from ..core.effects import CallTool, Effect, Gather, Race, Score
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
 from .paths import seed_of
@@ -48,6 +48,7 @@ class Frame:
     terms: Terms | None = None
     found: list[Candidate] = field(default_factory=list)
     spent: Amounts = ZERO
+    score: Score | None = None  # what a verifier's plan was asked
     halt: str | None = None  # a journaled stop that is due once the journal has nothing more to say
 
 

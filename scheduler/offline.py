@@ -14,7 +14,9 @@ from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import NobodyToAsk, ToolError, TraceMiss
 from ..core.verdict import Verdict
 from .nodes import Call, Reply
-from .run import Run, unknown
+from .run import Run
+from .tools import sandboxed
+from .verdicts import unknown
 
 
 class Source(Protocol):
@@ -75,7 +77,10 @@ def _perform(call: Call, source: Source, memory: Memory) -> Any:
     if isinstance(effect, Recall | Remember):
         return memory.perform(effect)
     if isinstance(effect, CallTool):
-        return ToolError(f"tool {effect.tool!r}: no tools in replay or simulation")
+        try:
+            return sandboxed(effect)
+        except ToolError as error:
+            return error
     if isinstance(effect, Ask):
         raise NobodyToAsk("a person is asked, and nobody is there in replay or simulation")
     raise TraceMiss(f"nothing performs {type(effect).__name__}")

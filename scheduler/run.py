@@ -11,27 +11,28 @@ call could change is on record before it is sent, and a race's winners before it
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import proxy
 
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
-from ..core.effects import CallTool, Gather, Score
+from ..core.effects import Gather, Score
 from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
-from ..core.verdict import Verdict
+from ..core.verdict import Verdict, name_of
 from . import codec
 from .books import Books
-from .decisions import Decision, Economics
+from .decisions import Decision, Economics, picked
 from .fans import Fans
 from .journal import Row
 from .log import Log
 from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Result, Slot, line
 from .paths import seed_of
 from .starting import Starter
+from .verdicts import Verdicts, asking, unknown, verdict_of
 
 RETRIES = 2
 LONGEST = 60.0  # seconds that a provider may ask us to wait
@@ -70,7 +71,7 @@ class Run:
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.decisions: list[Decision] = []
-        self.troubles: Counter[str] = Counter()  # verdicts that could not be had, by what stood in the way
+        self.verdicts = Verdicts()
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))
         self._starter = Starter(proxy(self), self._fans)
@@ -112,11 +113,8 @@ class Run:
         self.books.clock(now)
         if call.state == "done":
             return
-        if call.stands_for is not None:
-            value = codec.loosely(value)
         try:
-            if isinstance(call.effect, CallTool):
-                value = codec.as_json(value)  # the plan sees now what it would see on resuming
+            value = codec.held(call.effect, codec.loosely(value) if call.stands_for is not None else value)
             codec.encode_reply(call.stands_for or call.effect, value)
         except (TypeError, ValueError) as error:
             self.fail(call, ToolError(f"{call.kind} replied what JSON cannot hold: {error}"), now)
@@ -252,6 +250,7 @@ class Run:
             self._fault(frame, TypeError(f"{frame.name} returned {type(value).__name__}, not an Answer"))
         else:
             frame.offer, frame.belief = value, value.belief or frame.belief
+            frame.offer = picked(frame)
             self._end(frame, self._outcome(frame, value.reason))
 
     def _fault(self, frame: Frame, error: Exception) -> None:
@@ -297,7 +296,10 @@ class Run:
             elif self.books.journaled:
                 payload = codec.encode_outcome(value)
                 self.books.row(frame.path, 0, "reply", "within", payload, fingerprint=frame.fingerprint)
-        self.give(frame.slot, Result(value, error))
+        if isinstance(value, Verdict) and frame.score is not None:
+            self.judged(frame.score, asking(frame), frame.slot, value)
+        else:
+            self.give(frame.slot, Result(value, error))
 
     def kill(self, node: Node | None) -> None:
         """Ends a subtree without a word: plans are closed, what is under way is cancelled and billed at its hold."""
@@ -324,8 +326,6 @@ class Run:
     def give(self, slot: Slot, result: Result) -> None:
         """Hands a result to the plan or fan that waits for it. A refusal stops a plan."""
         owner, i = slot
-        if isinstance(result.value, Verdict) and result.value.score is None:
-            self.troubles[result.value.evidence or "a verifier could not tell"] += 1
         if not owner.alive:
             return
         if isinstance(owner, Fan):
@@ -359,8 +359,21 @@ class Run:
     def _resolve(self, call: Call, spent: Amounts, value: Any) -> None:
         payload = codec.encode_reply(call.stands_for or call.effect, value) if self.books.journaled else ""
         self.books.settle(call, spent, payload)
-        self.give(call.slot, Result(value))
+        self.came(call, value)
         self._pump()
+
+    def came(self, call: Call, value: Any) -> None:
+        """Hands over what a call brought."""
+        if isinstance(call.effect, Score) and isinstance(value, Verdict):
+            self.judged(call.effect, call.frame, call.slot, value)
+        else:
+            self.give(call.slot, Result(value))
+
+    def judged(self, score: Score, frame: Frame, slot: Slot, verdict: Verdict) -> None:
+        """Hands over a verdict, calibrated by the policy, and keeps it."""
+        verdict = self.economics.calibrated(name_of(score.verifier), score.task.contract.kind, verdict)
+        self.verdicts.add(score, frame, verdict)
+        self.give(slot, Result(verdict))
 
     def _retry(self, call: Call, hold: Hold, error: SatisficeError) -> None:
         jitter = seed_of(call.seed, (call.attempt,)) / 2**31
@@ -383,15 +396,3 @@ class Run:
         else:
             owner.waiting = again
         self.books.send(again)
-
-
-def verdict_of(value: Any, frame: Frame) -> Verdict:
-    """What a verifier replied, with what its plan spent; unknown where that is no verdict."""
-    if not isinstance(value, Verdict):
-        return unknown(TypeError(f"a verifier returned {type(value).__name__}, not a Verdict"))
-    return replace(value, spent=frame.spent) if frame.kind == "verifier" and frame.spent != ZERO else value
-
-
-def unknown(error: Exception) -> Verdict:
-    """A failed verifier gives an unknown verdict, not a failed run."""
-    return Verdict(None, evidence=f"{type(error).__name__}: {error}")

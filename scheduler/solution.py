@@ -11,8 +11,10 @@ from ..core.effects import Ask
 from ..core.errors import BadSettings
 from ..core.plans import Outcome
 from ..core.task import Candidate, Task
-from .codec import plain
+from ..core.verdict import Judgement
+from .codec import load, plain
 from .decisions import Alternative, Decision
+from .drifting import notes
 from .paths import encode
 from .run import Run
 
@@ -45,7 +47,8 @@ class Solution:
 
     `answer` is None where the run abstained (no candidate was worth giving: see `stop_reason`, and `candidates` for
     what was found) or waits for a person (`status` "waiting", `question`). `value` is the answer as Python data.
-    `confidence` is P(right | the state in which the run stopped), None with `confidence_reason` while uncalibrated.
+    `verdicts` are what the checks said of the answer. `confidence` is P(right | the state in which the run stopped),
+    None with `confidence_reason` while uncalibrated.
     """
 
     answer: str | None
@@ -66,6 +69,7 @@ class Solution:
     candidates: tuple[Candidate, ...] = ()
     best: Candidate | None = None
     warnings: tuple[str, ...] = ()
+    verdicts: tuple[Judgement, ...] = ()
 
     @property
     def abstained(self) -> bool:
@@ -86,6 +90,7 @@ class Solution:
             "run_id": self.run_id,
             "policy": self.policy,
             "warnings": list(self.warnings),
+            "verdicts": [plain(v) for v in self.verdicts],
             "decisions": [d.to_dict() for d in self.decisions],
         }
         if self.question is not None:
@@ -98,7 +103,7 @@ class Solution:
     def from_dict(cls, data: dict[str, Any], task: Task) -> Solution:
         """A stored solution again. Raises `BadSettings` for data that is none."""
         try:
-            candidates = tuple(_candidate(c) for c in data.get("candidates", ()))
+            candidates = tuple(load(Candidate, c) for c in data.get("candidates", ()))
             decisions = tuple(
                 Decision(**{**d, "alternatives": tuple(Alternative(**a) for a in d["alternatives"])})
                 for d in data["decisions"]
@@ -122,15 +127,10 @@ class Solution:
                 candidates,
                 next((c for c in candidates if c.answer == data["answer"]), None) if data["answer"] else None,
                 tuple(data.get("warnings", ())),
+                tuple(load(Judgement, v) for v in data.get("verdicts", ())),
             )
         except (KeyError, TypeError) as error:
             raise BadSettings(f"a stored solution cannot be read: {error}") from error
-
-
-def _candidate(data: dict[str, Any]) -> Candidate:
-    from ..core.amounts import Amounts
-
-    return Candidate(**{**data, "spent": Amounts(**data["spent"])})
 
 
 def value_in(task: Task, answer: str | None) -> Any:
@@ -164,6 +164,7 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         candidates=outcome.found,
         best=answer,
         warnings=_warnings(run),
+        verdicts=run.verdicts.of(answer.path) if answer else (),
     )
 
 
@@ -195,7 +196,8 @@ def waiting_of(run: Run, policy: str, spend: Spend) -> Solution:
 
 def _warnings(run: Run) -> tuple[str, ...]:
     """What the caller should look at: checks that could not tell, and bills above the worst case."""
-    said = [f"{what} ({times} times)" if times > 1 else what for what, times in run.troubles.items()]
+    said = [f"{what} ({times} times)" if times > 1 else what for what, times in run.verdicts.troubles.items()]
+    said += notes(run.economics.widen)
     if run.root.purse.overrun:
         over = dollars(run.root.purse.overrun)
         said.append(f"a provider billed ${over:.9f} above the worst case that was held: check its prices and counts")

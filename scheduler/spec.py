@@ -9,14 +9,13 @@ from inspect import iscoroutinefunction
 from typing import Any, cast, get_args
 
 from ..budgets.budget import Budget
-from ..core.amounts import Amounts
 from ..core.completions import Message, Role
 from ..core.errors import BadQuery, CallerError, UnknownName
 from ..core.plans import Answer, Plan, Strategy
 from ..core.task import KINDS, Candidate, Contract, Task
 from ..core.verdict import Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
-from .codec import plain
+from .codec import load, plain
 
 
 def task_of(
@@ -117,6 +116,7 @@ class Spec:
     policy: str  # JSON
     name: str
     guesses: Mapping[str, float] = field(default_factory=dict)  # expected completion tokens by model
+    widen: Mapping[str, float] = field(default_factory=dict)  # how far verifiers have drifted
 
     def dump(self) -> str:
         task = self.task
@@ -137,6 +137,7 @@ class Spec:
                 "seed": self.seed,
                 "policy": self.policy,
                 "guesses": dict(self.guesses),
+                "widen": dict(self.widen),
             }
         )
 
@@ -161,9 +162,8 @@ class Spec:
             strategy = find(data["strategy"], **data["settings"])
         task = stored_task(text, tuple(as_verifier(check) for check in checks))
         budget = Budget(**data["budget"])
-        return cls(
-            task, budget, strategy, tuple(data["models"]), data["seed"], data["policy"], data["name"], data["guesses"]
-        )
+        models, widen = tuple(data["models"]), data.get("widen", {})
+        return cls(task, budget, strategy, models, data["seed"], data["policy"], data["name"], data["guesses"], widen)
 
 
 def _found_again(strategy: Strategy) -> bool:
@@ -184,7 +184,7 @@ def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
         tuple(Message(**m) for m in data["messages"]),
         Contract(contract["kind"], tuple(contract["choices"]), contract["schema"], contract["language"]),
         checks,
-        tuple(Candidate(**{**c, "spent": Amounts(**c["spent"])}) for c in data.get("known", ())),
+        tuple(load(Candidate, c) for c in data.get("known", ())),
         prompts=data["prompts"],
         scope=tuple(data["scope"]),
         label=data["label"],

@@ -26,11 +26,12 @@ from ..core.errors import CallerError
 from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
-from .decisions import Decision, judge, spent_usd
+from .decisions import Decision, judge, picked, spent_usd
 from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
 from .paths import encode
 from .tariff import quote_step
+from .verdicts import unknown, verdict_of
 
 if TYPE_CHECKING:
     from .fans import Fans
@@ -111,25 +112,24 @@ class Starter:
             value = codec.decode_reply(call.effect, entry.payload)
             if isinstance(value, Candidate):
                 run.books.remember(call, value)
-            run.give(call.slot, Result(value))
+            run.came(call, value)
         return True
 
     # -- plans within ---------------------------------------------------------------------------------------------
 
     def _score(self, effect: Score, path: Path, frame: Frame, slot: Slot) -> Node | None:
-        from .run import unknown, verdict_of
-
         if getattr(effect.verifier, "blocking", False):
             return self._call(effect, path, frame, slot, None)
         try:
             value = effect.verifier(effect.task, effect.candidate)
         except Exception as error:
-            self._run.give(slot, Result(unknown(error)))
+            self._run.judged(effect, frame, slot, unknown(error))
             return None
         if not hasattr(value, "send"):
-            self._run.give(slot, Result(verdict_of(value, frame)))
+            self._run.judged(effect, frame, slot, verdict_of(value, frame))
             return None
         inner = Frame(path, value, "verifier", name_of(effect.verifier), frame.purse, frame.price, None, slot)
+        inner.score = effect
         self._run.open_frame(inner)
         return inner
 
@@ -190,6 +190,7 @@ class Starter:
                     size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought
             run.books.row(path, 0, "reply", kind, json.dumps({"index": index, "size": size, "reason": reason}))
         _, frame.belief, frame.terms = ways[index]
+        frame.offer = picked(frame)
         run.decisions.append(
             Decision(
                 encode(path),

@@ -1,26 +1,32 @@
-"""Best-of-n: draw candidates, check each, and stop at the first that an exact check passes."""
+"""Best-of-n: draw candidates, check them, and give the one that draws and verdicts together make likeliest."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, ClassVar
 
-from ..budgets.beliefs import Committed, ExactBelief, ScoredBelief
-from ..core.belief import Belief
+from ..budgets.beliefs import Committed, ExactBelief
+from ..budgets.checking import CheckBelief, DrawBelief
+from ..budgets.evidence import Answers, Evidence
 from ..core.completions import Params
-from ..core.effects import Gather, Offer, Score
+from ..core.effects import Choose, Effect, Gather, Offer, Option, Sample, Score
 from ..core.errors import BadQuery
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
-from ..core.verdict import Verdict
+from ..core.verdict import Verdict, Verifier, name_of
 from .prompting import draw
 
 
 @dataclass(frozen=True, slots=True)
 class BestOfN:
-    """Draws in waves whose size the run decides. A candidate that passes every exact check is the answer at once;
-    with graded checks the best mean score is on offer. One that fails an exact check is never offered: abstaining
-    is a result. Equal candidates are checked once. `samples` and `most` as in self-consistency.
+    """Draws, and checks what it has drawn, as long as either is worth its price: before each step the run weighs one
+    more draw against asking a verifier of an answer that is there already.
+
+    Checks that cost nothing are made at once, in their order; those that `need` a model wait until a verdict is worth
+    more than it costs. A candidate that passes every check, all of them exact, is the answer at once. One that fails an
+    exact check is never given: abstaining is a result. Equal candidates are checked once, and counted as votes.
+    `samples` and `most` as in self-consistency; with `samples` everything drawn is checked by every verifier.
     """
 
     samples: int | None = None
@@ -32,67 +38,175 @@ class BestOfN:
     def __call__(self, task: Task) -> Plan[Answer]:
         if not task.checks:
             raise BadQuery("best_of_n needs a check: pass checks=[...], or use self_consistency")
-        sample = draw(task, self.model, self.params)
-        judged: dict[str, _Judged] = {}
+        answer = yield from self._plan(task, draw(task, self.model, self.params))
+        return answer
+
+    def _plan(self, task: Task, sample: Sample) -> Plan[Answer]:
+        paid = tuple(c for c in task.checks if self.samples is None and _costs(c, task))
+        state = _State(task, tuple(c for c in task.checks if c not in paid), paid)
         fresh: tuple[Candidate | None, ...] = task.known
-        drawn = failed = 0
-        best: _Judged | None = None
+        most, drawn = self.most if self.samples is None else self.samples, 0
         while True:
             for candidate in fresh:
-                key = candidate.key if candidate is not None else None
-                if candidate is None or key is None:
-                    failed += candidate is not None
-                    continue
-                if key not in judged:
-                    judged[key] = yield from _judge(task, candidate)
-                if judged[key].passed:
-                    return Answer(judged[key].candidate, "verified")
-                failed += not judged[key].offered  # refuted, or no check could tell: no pass either way
-                best = max((j for j in judged.values() if j.offered), key=lambda j: j.score, default=None)
-            if sum(j.unknown for j in judged.values()) == len(judged) >= HOPELESS:
+                judged = yield from state.take(candidate)
+                if judged is not None and judged.passed:
+                    return Answer(judged.candidate, "verified")
+            if state.hopeless:
                 return Answer(None, "checks_failed")  # no check ever told anything: more draws tell no more
-            answer = Answer(best.candidate, "best_score") if best else None
-            most = self.most if self.samples is None else self.samples
-            if drawn >= most:
-                return answer or Answer(None, "unverified")
-            belief: Belief = Committed(most - drawn)
-            if self.samples is None:
-                belief = self._belief(judged, failed, most - drawn)
-            size = yield from Offer(answer, belief, (sample, *(Score(c, task, _NOBODY) for c in task.checks)))
+            options = self._options(state, sample, most - drawn)
+            if not options:
+                return state.answer() or Answer(None, "unverified")
+            if self.samples is not None:
+                size = yield from Offer(state.answer(), options[0].belief, options[0].step)
+            else:
+                choice = yield from Choose(state.answer(), tuple(options))
+                size, step = choice.size, options[choice.index].step
+                if not isinstance(step[0], Sample):
+                    for score in step:
+                        if isinstance(score, Score):
+                            yield from state.ask(score)
+                    fresh = ()
+                    continue
             fresh = yield from Gather((sample,) * size, at_least=1)
             drawn += size
 
-    @staticmethod
-    def _belief(judged: dict[str, _Judged], failed: int, left: int) -> Belief:
-        scores = tuple(j.score for j in judged.values() if j.offered)
-        return ScoredBelief(scores, left) if scores else ExactBelief(failed, left)
+    def _options(self, state: _State, sample: Sample, left: int) -> list[Option]:
+        answers, task = state.answers, state.task
+        step: tuple[Effect[Any], ...] = (sample, *(Score(c, task, _NOBODY) for c in state.free))
+        if self.samples is not None:
+            return [Option(Committed(left, DrawBelief(answers)), step, "draw")] if left > 0 else []
+        if left <= 0:
+            return state.checks(answers)
+        if not state.paid and not any(a.said for a in answers):
+            # Only exact checks so far: what matters is how often one failed.
+            return [Option(ExactBelief(state.failed, left), step, "draw")]
+        bundles: list[tuple[Verifier, ...]] = [(), *((c,) for c in state.paid)]
+        if len(state.paid) > 1:
+            bundles.append(state.paid)
+        draws = [
+            Option(
+                DrawBelief(answers, (*state.graded, *map(name_of, checks)), left),
+                (*step, *(Score(c, task, _NOBODY) for c in checks)),
+                "draw" + "".join(f"+{name_of(c)}" for c in checks),
+            )
+            for checks in bundles
+        ]
+        return draws + state.checks(answers)
 
 
 HOPELESS = 3  # different candidates on which every check failed to run
+CONSIDERED = 4  # answers that are considered for a check, the most promising ones
 _NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 
 
-@dataclass(frozen=True, slots=True)
+def _costs(check: Verifier, task: Task) -> bool:
+    needs = getattr(check, "needs", None)
+    return needs is not None and bool(tuple(needs(task)))
+
+
+@dataclass(slots=True)
 class _Judged:
-    """A candidate and what its checks made of it."""
+    """A distinct answer, how often it was drawn, and what its checks made of it."""
 
     candidate: Candidate
-    score: float
-    passed: bool
-    offered: bool
-    unknown: bool = False
+    count: int = 1
+    said: dict[str, float] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    passes: int = 0
+    passed: bool = False
+    refuted: bool = False
+
+    @property
+    def promise(self) -> float:
+        odds = float(self.count)
+        for p in self.said.values():
+            odds *= p / (1 - p)
+        return odds
 
 
-def _judge(task: Task, candidate: Candidate) -> Plan[_Judged]:
-    """All checks in order, exact ones first; the first exact failure ends it, so that nothing more is paid."""
-    scores: list[float] = []
-    all_exact = True
-    for check in task.checks:
-        verdict: Verdict = yield from Score(check, task, candidate)
-        if verdict.exact and verdict.score is not None and verdict.score < 1.0:
-            return _Judged(candidate, 0.0, passed=False, offered=False)
-        all_exact &= verdict.passed
-        if verdict.score is not None:
-            scores.append(verdict.score)
-    mean = sum(scores) / len(scores) if scores else 0.0
-    return _Judged(candidate, mean, passed=all_exact, offered=bool(scores), unknown=not scores)
+@dataclass(slots=True)
+class _State:
+    """All answers so far. `free` checks are made at once, `paid` ones when they are worth it; `graded` names the free
+    ones that gave a score."""
+
+    task: Task
+    free: tuple[Verifier, ...]
+    paid: tuple[Verifier, ...]
+    judged: dict[str, _Judged] = field(default_factory=dict)
+    graded: dict[str, None] = field(default_factory=dict)
+    failed: int = 0  # draws that were blank, refuted, or of which no check could tell
+
+    def take(self, candidate: Candidate | None) -> Plan[_Judged | None]:
+        """Counts a candidate, and makes the free checks if its answer is new. One exact failure ends them."""
+        key = candidate.key if candidate is not None else None
+        if candidate is None or key is None:
+            self.failed += candidate is not None
+            return None
+        one = self.judged.get(key)
+        if one is None:
+            one = self.judged[key] = _Judged(candidate)
+            for check in self.free:
+                yield from self.ask(Score(check, self.task, candidate))
+                if one.refuted:
+                    break
+        else:
+            one.count += 1
+        self.failed += one.refuted or not (one.said or one.passes)
+        return one
+
+    def ask(self, score: Score) -> Plan[None]:
+        """Asks a verifier of an answer, and keeps what it says."""
+        one = self.judged[score.candidate.key or ""]
+        name = name_of(score.verifier)
+        verdict: Verdict = yield from score
+        one.asked.add(name)
+        if verdict.score is None:
+            return
+        if verdict.exact:
+            one.refuted |= not verdict.passed
+            one.passes += verdict.passed
+            one.passed = one.passes == len(self.free) + len(self.paid)
+        else:
+            p = verdict.p if verdict.p is not None else verdict.score
+            one.said[name] = min(max(p, 0.02), 0.98)
+            self.graded.setdefault(name)
+
+    @property
+    def hopeless(self) -> bool:
+        unknown = [not (one.said or one.refuted or one.passes) for one in self.judged.values()]
+        return not self.paid and sum(unknown) == len(unknown) >= HOPELESS
+
+    @property
+    def offered(self) -> list[_Judged]:
+        """What may be given: what no exact check refuted, and at least one check has told something of, unless those
+        that would are still to be asked."""
+        return [one for one in self.judged.values() if not one.refuted and (one.said or one.passes or self.paid)]
+
+    @property
+    def answers(self) -> Answers:
+        """The evidence, those that may be given first."""
+        offered = self.offered
+        rest = [one for one in self.judged.values() if one not in offered]
+        said = [Evidence(one.count, tuple(one.said.items())) for one in offered]
+        return (*said, *(Evidence(one.count, refuted=True) for one in rest))
+
+    def answer(self) -> Answer | None:
+        """The likeliest, as the run's belief will pick it."""
+        offered = self.offered
+        if not offered:
+            return None
+        first = max(offered, key=lambda one: one.promise)
+        belief = DrawBelief(self.answers)
+        return Answer(first.candidate, "best_score", belief, tuple(one.candidate for one in offered))
+
+    def checks(self, answers: Answers) -> list[Option]:
+        """Each paid verifier of each promising answer that it was not asked of, and all that are left of it at once."""
+        options = []
+        offered = self.offered
+        for one in sorted(offered, key=lambda one: -one.promise)[:CONSIDERED]:
+            left = [c for c in self.paid if name_of(c) not in one.asked]
+            for checks in chain(((c,) for c in left), [tuple(left)] if len(left) > 1 else []):
+                belief = CheckBelief(answers, offered.index(one), tuple(map(name_of, checks)))
+                step = tuple(Score(c, self.task, one.candidate) for c in checks)
+                options.append(Option(belief, step, "+".join(map(name_of, checks))))
+        return options

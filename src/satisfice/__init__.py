@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .budgets.beliefs import Committed, ExactBelief, ScoredBelief, Unstarted
+    from .budgets.beliefs import Committed, ExactBelief, Unstarted
     from .budgets.budget import Budget
     from .budgets.policy import Policy
     from .budgets.prices import Price
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         NobodyToAsk,
         NoModelConfigured,
         RunIsActive,
+        SandboxUnavailable,
         SatisficeError,
         StoreError,
         ToolError,
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "budgets.beliefs": "Committed ExactBelief ScoredBelief Unstarted",
+    "budgets.beliefs": "Committed ExactBelief Unstarted",
     "budgets.budget": "Budget",
     "budgets.policy": "Policy",
     "budgets.prices": "Price",
@@ -98,8 +99,8 @@ _HOMES = {
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
     "JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
-    "NobodyToAsk NoModelConfigured RunIsActive SatisficeError StoreError ToolError TraceMiss UnknownName "
-    "UnpricedModel",
+    "NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError TraceMiss "
+    "UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
     "core.verdict": "Verdict Verifier",

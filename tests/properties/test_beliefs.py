@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satisfice.budgets.beliefs import Committed, ExactBelief, ScoredBelief, Unstarted
+from satisfice.budgets.beliefs import Committed, ExactBelief, Unstarted
+from satisfice.budgets.checking import CheckBelief, DrawBelief
+from satisfice.budgets.evidence import Evidence
 from satisfice.budgets.priors import DEFAULT_PRIORS
 from satisfice.budgets.voting import VotingBelief
 from satisfice.core.belief import Belief, Priors, Terms
@@ -164,10 +166,28 @@ class TestExact(BeliefContract):
         return ExactBelief(request.param)
 
 
-class TestScored(BeliefContract):
-    @pytest.fixture(params=[(), (0.2,), (0.9, 0.1, 0.5), (1.0,)])
+_SOME = (
+    (),
+    (Evidence(),),
+    (Evidence(said=(("judge", 0.2),)),),
+    (Evidence(3, (("judge", 0.9),)), Evidence(1), Evidence(refuted=True)),
+)
+
+
+class TestDraws(BeliefContract):
+    @pytest.fixture(params=[(answers, checks) for answers in _SOME for checks in ((), ("judge",))])
     def belief(self, request: pytest.FixtureRequest) -> Belief:
-        return ScoredBelief(request.param)
+        return DrawBelief(*request.param)
+
+    slack = 2e-3  # that of the votes
+
+
+class TestChecks(BeliefContract):
+    waves = False
+
+    @pytest.fixture(params=_SOME[1:])
+    def belief(self, request: pytest.FixtureRequest) -> Belief:
+        return CheckBelief(request.param, 0, ("judge", "tests"))
 
 
 class TestCommitted(BeliefContract):

@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A verifier as a noisy channel from right or wrong to what it says.
+
+    `levels`: (P(level | right), P(level | wrong)) of each thing that it may say, each column summing to 1.
+    `base_rate`: the share of right candidates behind its calibrated p. `trust` in [0, 1]: the share of its evidence
+    that is news beside how often an answer was drawn; a verifier and the model it checks make the same mistakes.
+    """
+
+    levels: tuple[tuple[float, float], ...]
+    base_rate: float = 0.5
+    trust: float = 1.0
+
+    def ratio(self, p: float) -> float:
+        """The likelihood ratio, right to wrong, of a verdict with this calibrated probability."""
+        p, base = min(max(p, 1e-4), 1 - 1e-4), self.base_rate
+        return float((p / (1 - p) * (1 - base) / base) ** self.trust)
+
+
+# Of a verifier that nobody has measured: its score is taken for P(right), and each score for as likely as any other.
+UNMEASURED = Channel(tuple(((2 * i + 1) / 64, (15 - 2 * i) / 64) for i in range(8)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +37,17 @@ class Priors:
     `voting`: (theta, phi, weight) rows: kinds of question on which a draw is right with probability theta, hits
     the one systematic mistake with probability phi, and is some fresh wrong answer otherwise; weights sum to 1.
     `success`: (a, b) of theta ~ Beta(a, b), the chance that one draw passes an exact check.
+    `channels`: what is known of each verifier, by name (`UNMEASURED` where nothing is).
     `fitted` says that they come from a bank, so that P(right) may be called a confidence.
     """
 
     voting: tuple[tuple[float, float, float], ...]
     success: tuple[float, float] = (0.5, 1.0)
     fitted: bool = False
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+
+    def channel(self, verifier: str) -> Channel:
+        return self.channels.get(verifier, UNMEASURED)
 
 
 @dataclass(frozen=True, slots=True)

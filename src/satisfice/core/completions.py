@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from .errors import CallerError
 
@@ -25,7 +25,8 @@ class Params:
     bound on its output cannot be held, so there always is one.
 
     `effort` is the reasoning effort ("low", "medium", "high") where the model has one. `extra` are further
-    provider parameters as sorted (name, value) pairs, values JSON-ready and hashable.
+    provider parameters as sorted (name, value) pairs, values JSON-ready and hashable. `logprobs` asks for the
+    log-probability of each token, `top_logprobs` (1 to 20) for that of its likeliest alternatives too.
     """
 
     temperature: float | None = None
@@ -34,6 +35,7 @@ class Params:
     stop: tuple[str, ...] = ()
     effort: str | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
     extra: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,6 +46,8 @@ class Params:
             raise CallerError(f"top_p={self.top_p!r}: expected a number above 0, 1 at the most")
         if self.max_tokens < 1:
             raise CallerError(f"max_tokens={self.max_tokens!r}: expected 1 or more")
+        if not 0 <= self.top_logprobs <= 20:
+            raise CallerError(f"top_logprobs={self.top_logprobs!r}: expected 0 to 20")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,25 @@ class Usage:
     reasoning: int = 0
 
 
+def logprob(value: Any) -> float:
+    """A provider's log-probability as it is kept: four digits, and never an infinity, which JSON cannot hold."""
+    return round(min(0.0, max(-100.0, float(value))), 4)  # in this order NaN becomes -100
+
+
+Alternatives: TypeAlias = tuple[tuple[tuple[str, float], ...], ...]
+"""For each token of a completion its likeliest alternatives, as (token, natural-log probability)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One choice. `logprobs` are the natural-log probabilities of its tokens, where asked for and available;
-    `tokens` its completion tokens where they are known per choice."""
+    """One choice. `logprobs` are the natural-log probabilities of its tokens, `alternatives` those of what could have
+    stood there, where asked for and available; `tokens` its completion tokens where they are known per choice."""
 
     text: str
     finish: str = "stop"
     tokens: int | None = None
     logprobs: tuple[float, ...] | None = None
+    alternatives: Alternatives | None = None
 
 
 @dataclass(frozen=True, slots=True)

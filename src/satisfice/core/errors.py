@@ -8,6 +8,7 @@ SatisficeError
 |  |- UnknownName            no such model, strategy, run ... (names the nearest)
 |  |- NoModelConfigured      nobody said which model
 |  |- MissingExtra           an optional dependency is not installed
+|  |- SandboxUnavailable     nothing here can contain a program, and `unsafe` was not asked for
 |  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
 |- BudgetError             the money is not there
 |  |- BudgetTooSmall         not even one call fits (says what one costs)
@@ -89,6 +90,19 @@ class MissingExtra(CallerError):
     @classmethod
     def of(cls, extra: str, purpose: str) -> MissingExtra:
         return cls(f"{purpose} needs an optional part: pip install 'satisfice[{extra}]'", extra=extra)
+
+
+class SandboxUnavailable(CallerError):
+    code = "sandbox_unavailable"
+
+    @classmethod
+    def of(cls, why: str) -> SandboxUnavailable:
+        return cls(
+            f"no sandbox to run code in: {why}. Install one (Linux: pip install 'satisfice[sandbox]'), or ask for "
+            "unsafe=True to run the code without isolation, at your own risk",
+            extra="sandbox",
+            why=why,
+        )
 
 
 class JournalMismatch(CallerError):

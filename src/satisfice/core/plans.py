@@ -21,11 +21,14 @@ Plan: TypeAlias = "Generator[Effect[Any], Any, T]"
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a plan offers or returns: a candidate (None: nothing worth saying), why it is the one, and, where a plan
-    returns without offering, the evidence that P(right) is read from."""
+    returns without offering, the evidence that P(right) is read from. Where the evidence decides which of several
+    candidates is the likeliest, they are `among`, in the order of the belief's answers: its `pick(terms)` says which.
+    """
 
     candidate: Candidate | None
     reason: str = "finished"
     belief: Belief | None = None
+    among: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from .amounts import ZERO, Amounts
-from .completions import Message
+from .completions import Alternatives, Message
 
 if TYPE_CHECKING:
     from .answers import Reading
@@ -63,9 +63,9 @@ class Candidate:
     """A possible answer and where it came from.
 
     `answer` is the answer as people write it, `key` its canonical form: two candidates agree when their keys do.
-    Both are None where the completion holds no answer. `confidence` is the mean log-probability of its tokens,
-    `tokens` their number where the provider said.
-    `path` is the effect's place in the run.
+    Both are None where the completion holds no answer. `tokens` is the number of its tokens where the provider said,
+    `logprobs` their natural-log probabilities and `alternatives` what could have stood in their place, where
+    `Params(logprobs=True, top_logprobs=k)` asked for them. `path` is the effect's place in the run.
     """
 
     text: str
@@ -75,7 +75,8 @@ class Candidate:
     strategy: str = ""
     path: str = ""
     finish: str = "stop"
-    confidence: float | None = None
+    logprobs: tuple[float, ...] | None = None
+    alternatives: Alternatives | None = None
     tokens: int | None = None
     spent: Amounts = ZERO
 

@@ -33,6 +33,15 @@ class Verdict:
         return self.exact and self.score == 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Who said what of which candidate (its path in the run)."""
+
+    verifier: str
+    candidate: str
+    verdict: Verdict
+
+
 class Verifier(Protocol):
     """A pure function of task and candidate, or a plan (a generator of effects that returns a Verdict), so that
     whatever it asks of a model is billed, journaled and replayed like everything else.

@@ -28,6 +28,7 @@ def values(span: str) -> Iterator[tuple[Value, int, int]]:
         if not parser.may_start(at):
             at += 1
             continue
+        parser.first = at
         try:
             value, end = parser.sum(at, 0)
         except _Mismatch:
@@ -42,6 +43,7 @@ class _Parser:
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
+        self.first = 0  # where the expression begins; what stands before it is no part of it
         self.steps = 0
 
     def kind(self, at: int) -> str:
@@ -120,7 +122,7 @@ class _Parser:
     def mixed(self, at: int, depth: int) -> tuple[Value, int]:
         """A literal, or a mixed number: "1 3/4" and "1\\frac{3}{4}" are 7/4."""
         whole = self.tokens[at].value
-        if whole.denominator != 1 or (at and self.kind(at - 1) in ("frac", "/", "^", "sqrt")):
+        if whole.denominator != 1 or (at > self.first and self.kind(at - 1) in ("frac", "/", "^", "sqrt")):
             return whole, at + 1
         if self.kind(at + 1) == "frac":
             part, end = self.atom(at + 1, depth + 1)

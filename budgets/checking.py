@@ -1,0 +1,211 @@
+"""The value of a check, and of another draw that will be checked: what to verify, when, and how often.
+
+All in the world of `budgets.evidence`. A check's gain is the expected value of sample information (Raiffa & Schlaifer
+1961): what the best choice is expected to be worth once the verdict is known, less what it is worth now. It is nothing
+where no verdict could change the choice. Draws are looked ahead as the better of three ways of using them, each of
+which could really be followed, so that the gain is a lower bound: the votes alone (exact dynamic programming), one draw
+checked and weighed with all that is known (exact), and m draws of which the best-checked replaces the answer on offer
+if its verdict is good enough. With an imperfect check the last one's value stops growing, and in the end falls with m,
+as wrong candidates get more chances to be scored high: best-of-n's best n is finite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import exp, log2
+from typing import TYPE_CHECKING
+
+from ..core.belief import STOP, Channel, Continuation, Priors, Terms
+from .beliefs import widest
+from .evidence import Answers, Evidence, Posterior, posterior
+from .voting import HORIZON, VotingBelief
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+LEVELS = 16  # of several verifiers taken together
+SILENT = Channel(((1.0, 1.0),))
+
+
+def joint(priors: Priors, verifiers: tuple[str, ...]) -> Channel:
+    """Several verifiers as one channel, independent given the truth."""
+    channels = [priors.channel(name) for name in verifiers]
+    if not channels:
+        return SILENT
+    levels = channels[0].levels
+    for channel in channels[1:]:
+        levels = merged([(a * c, b * d) for (a, b), (c, d) in product(levels, channel.levels)])
+    return Channel(levels)
+
+
+def merged(levels: list[tuple[float, float]], most: int = LEVELS) -> tuple[tuple[float, float], ...]:
+    """Levels of like meaning put together, so that at most `most` are left. Loses little, and never adds."""
+    ranked = sorted(levels, key=lambda level: level[0] / (level[0] + level[1]) if sum(level) else 0.5)
+    groups: list[list[float]] = []
+    filled = 0.0
+    for right, wrong in ranked:
+        if not groups or filled >= len(groups) / most * 2.0 - 1e-12:
+            groups.append([0.0, 0.0])
+        groups[-1][0] += right
+        groups[-1][1] += wrong
+        filled += right + wrong
+    return tuple((a, b) for a, b in groups)
+
+
+def information(p: float, channel: Channel) -> float:
+    """Bits that a verdict is expected to say about whether a candidate with P(right) = `p` is right: the mutual
+    information of the channel (Shannon 1948). Cascades order their verifiers by this per dollar."""
+    bits = 0.0
+    for right, wrong in channel.levels:
+        mean = p * right + (1 - p) * wrong
+        bits += p * right * log2(right / mean) if p and right else 0.0
+        bits += (1 - p) * wrong * log2(wrong / mean) if p < 1 and wrong else 0.0
+    return max(0.0, bits)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBelief:
+    """About asking `verifiers` of answer `index`, beside the answers so far."""
+
+    answers: Answers
+    index: int
+    verifiers: tuple[str, ...]
+
+    def p(self, terms: Terms) -> float | None:
+        return p_right(self.answers, terms)
+
+    def pick(self, terms: Terms) -> int:
+        return pick(self.answers, terms)
+
+    def best(self, terms: Terms) -> Continuation:
+        if terms.steps <= 0:
+            return STOP
+        now = posterior(self.answers, terms.priors)
+        gain = after_check(now, self.index, joint(terms.priors, self.verifiers), terms) - _value(now, terms)
+        return Continuation(1, gain, terms.cost, terms.seconds) if gain > NOTHING else STOP
+
+
+NOTHING = 1e-9
+
+
+def p_right(answers: Answers, terms: Terms) -> float | None:
+    """P(right) of the likeliest answer so far. None while there is none to give, and where a verifier was heard that
+    nobody has measured: a raw score is not a probability."""
+    names = {name for answer in answers for name, _ in answer.said}
+    if all(answer.refuted for answer in answers) or not names <= terms.priors.channels.keys():
+        return None
+    now = posterior(answers, terms.priors)
+    return now.p(now.leader)
+
+
+def pick(answers: Answers, terms: Terms) -> int:
+    """Which answer to give: the likeliest, the first of equals."""
+    return posterior(answers, terms.priors).leader
+
+
+def after_check(now: Posterior, index: int, channel: Channel, terms: Terms) -> float:
+    """The value expected of the best choice after a check of answer `index`."""
+    answers = now.answers
+    mine, rest = answers[index], max((a for i, a in enumerate(answers) if i != index), default=0.0)
+    value = 0.0
+    for right, wrong in channel.levels:
+        mass = right * mine + wrong * (now.total - mine)
+        if mass > 0:
+            value += mass * terms.value(max(right * mine, wrong * rest) / mass)
+    return value / now.total
+
+
+def _value(now: Posterior, terms: Terms) -> float:
+    return terms.value(max(now.answers, default=0.0) / now.total)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawBelief:
+    """About drawing more candidates, each new one to be asked of `verifiers` (none: votes only)."""
+
+    answers: Answers
+    verifiers: tuple[str, ...] = ()
+    limit: int = 1 << 30
+
+    def p(self, terms: Terms) -> float | None:
+        return p_right(self.answers, terms)
+
+    def pick(self, terms: Terms) -> int:
+        return pick(self.answers, terms)
+
+    def best(self, terms: Terms) -> Continuation:
+        most = min(terms.steps, self.limit, COURSE)
+        if most <= 0:
+            return STOP
+        now = posterior(self.answers, terms.priors)
+        channel = joint(terms.priors, self.verifiers)
+        gains = _many_draws(now, channel, terms, most)
+        gains[0] = max(gains[0], _one_draw(self.answers, channel, terms) - _value(now, terms))
+        best = STOP
+        for m, gain in enumerate(gains, start=1):
+            # Where time is free a wave of one loses nothing: what it shows can still save the next draw.
+            size = m if widest(terms) > 1 else 1
+            way = Continuation(size, gain, m * terms.cost, terms.seconds * (1 if widest(terms) > 1 else m))
+            best = way if gain > NOTHING and way.net(terms) > max(0.0, best.net(terms)) else best
+        by_votes = self._votes(now, terms)
+        return by_votes if by_votes.size and by_votes.net(terms) > max(0.0, best.net(terms)) else best
+
+    def _votes(self, now: Posterior, terms: Terms) -> Continuation:
+        """What the votes alone would gain. That gain comes about where the leader is wrong, and verdicts have made
+        that less or more likely than the votes say."""
+        counts = sorted((answer.count for answer in self.answers), reverse=True)
+        if counts and self.answers[now.leader].count < counts[0]:
+            return STOP  # verdicts have overruled the votes
+        votes = VotingBelief(sum(counts[:1]), sum(counts[1:2]), sum(counts[2:]))
+        way, p = votes.best(replace(terms, steps=min(terms.steps, self.limit, HORIZON))), votes.p(terms)
+        if not way.size or p is None or p >= 1:
+            return way if p is None else STOP
+        return replace(way, gain=way.gain * min(1.0, (1 - now.p(now.leader)) / (1 - p)))
+
+
+COURSE = 32  # draws that are looked ahead
+
+
+def _one_draw(answers: Answers, channel: Channel, terms: Terms) -> float:
+    """The value expected after one more draw: one of the answers again, or a new one that is checked."""
+    now = posterior(answers, terms.priors).evidence
+    total = value = 0.0
+    for i, answer in enumerate(answers):
+        if answer in answers[:i]:
+            continue  # alike: counted once, as often as there are such
+        again = (*answers[:i], replace(answer, count=answer.count + 1), *answers[i + 1 :])
+        after = posterior(again, terms.priors)
+        weight = exp(after.evidence - now) * answers.count(answer)
+        total += weight
+        value += weight * _value(after, terms)
+    fresh = (*answers, Evidence())
+    after = posterior(fresh, terms.priors)
+    weight = exp(after.evidence - now)
+    return (value + weight * after_check(after, len(answers), channel, terms)) / (total + weight)
+
+
+def _many_draws(now: Posterior, channel: Channel, terms: Terms, most: int) -> list[float]:
+    """The gain of 1 to `most` draws of which the best-checked new one is taken if its level is at least some t, for
+    the best t. Draws of one wrong answer are taken for different ones, each with its own chance to deceive."""
+    import numpy as np
+
+    ranked = sorted(channel.levels, key=lambda level: level[0] / max(level[1], 1e-12))
+    right, wrong = np.asarray(ranked, dtype=float).T
+    m = np.arange(1, most + 1)[:, None]
+    theta, weights = now.theta[None, :], now.masses / now.total
+    lead = weights[:, now.leader] if weights.shape[1] > 1 else np.zeros(len(now.theta))
+    below = np.concatenate([[0.0], np.cumsum(wrong)])  # P(wrong one below level t)
+    # The right one, once drawn, is the best-checked new one at level l: ties with wrong ones are lost half the time.
+    others = m * (1 - theta)  # (draws, kinds) wrong candidates expected
+    tops = right * (below[:-1] + wrong / 2) ** others[:, :, None]  # (draws, kinds, levels)
+    taken = np.cumsum(tops[:, :, ::-1], axis=2)[:, :, ::-1]  # ... at level t or above
+    drawn = 1 - (1 - theta) ** m
+    won = np.einsum("k,mk,mkt->mt", weights[:, -1], drawn, taken)
+    kept = np.einsum("k,mkt->mt", lead, (theta[:, :, None] + (1 - theta[:, :, None]) * below[:-1]) ** m[:, :, None])
+    p = (won + kept).max(axis=1)
+    now_worth = _value(now, terms)
+    return [terms.value(min(1.0, float(x))) - now_worth for x in p]
