@@ -41,6 +41,7 @@ def evaluate(
     budget: Budget | None = None,
     worth: float | Sequence[float] | None = None,
     policy: Policy | Literal["fit"] | None = None,
+    verifiers: Collection[str] = (),
     resamples: int = 20,
     seed: int = 0,
     progress: Progress | None = None,
@@ -49,7 +50,8 @@ def evaluate(
 
     `budget` holds for each question (None: as many calls as were recorded). `worth`: dollars, one row for each (None:
     the budget's or the policy's, else 100 mean calls of the arm). `policy` "fit" judges every fold by a policy that
-    was fitted on the other folds of the same selection; None is the declared one. `resamples`: orders of each
+    was fitted on the other folds of the same selection; None is the declared one. `verifiers`: recorded ones that are
+    the checks of every question, billed as they were; `resamples`: orders of each
     question's draws (one suffices where there is one draw). `progress(done, total)` counts questions.
 
     A strategy with a model of its own runs on that model only. Raises `CallerError` where the selection cannot be
@@ -68,13 +70,14 @@ def evaluate(
     count = _Count(progress, total)
     rows: list[Row] = []
     for model, arm in chosen.arms:
-        tariff = BankTariff(chosen, {model: arm})
+        tariff = BankTariff(chosen, {model: arm}, verifiers=verifiers)
         for value in worths:
             terms = budget if value is None else replace(budget, worth=value)
             check_priced(terms, tariff)
             stated = terms.worth if terms.worth is not None else policies[chosen.folds[0]].worth
             prices = Prices(stated or SINGLE_SHOTS * tariff.expected(model), terms.wrong, not tariff.nominal)
-            bench = _Bench(chosen, model, arm, terms, policies, prices, resamples, seed, count)
+            checks = tuple(verifiers)
+            bench = _Bench(chosen, model, arm, terms, policies, prices, checks, resamples, seed, count)
             rows += [bench.measure(n, named[n]) for m, a, n in pairs if (m, a) == (model, arm)]
             rows += baselines.of_arm(chosen.of_arm(model, arm), model, arm, prices, resamples, seed)
     for arm in sorted({a for _, a in chosen.arms}):
@@ -139,6 +142,7 @@ class _Bench:
     budget: Budget
     policies: Mapping[int, Policy]
     prices: Prices
+    verifiers: tuple[str, ...]
     resamples: int
     seed: int
     count: _Count
@@ -151,14 +155,14 @@ class _Bench:
         for question in self.bank.of_arm(self.model, self.arm):
             folds.setdefault(self.bank.questions[question].fold, []).append(question)
         # Fold by fold, so that one policy's tables serve all its questions.
-        self.decks = {q: Deck.of(self.bank, q, arms) for fold in sorted(folds) for q in folds[fold]}
+        self.decks = {q: Deck.of(self.bank, q, arms, self.verifiers) for fold in sorted(folds) for q in folds[fold]}
         crossed = len({id(policy) for policy in self.policies.values()}) > 1
         self.tariffs = {}
-        shared = BankTariff(self.bank, arms)
+        shared = BankTariff(self.bank, arms, verifiers=self.verifiers)
         for fold in folds:
             # In cross-fitting a question's own cost is not known to those who decide about it either.
             others = self.bank.select(folds=[f for f in self.bank.folds if f != fold]) if crossed else None
-            self.tariffs[fold] = BankTariff(self.bank, arms, others) if others else shared
+            self.tariffs[fold] = BankTariff(self.bank, arms, others, self.verifiers) if others else shared
 
     def measure(self, name: str, strategy: Strategy) -> Row:
         tally, claims, stops = Tally(), _Claims(), Counter[str]()

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..budgets.policy import Policy
 from ..budgets.priors import DEFAULT_PRIORS, voting_grid
+from ..core.belief import Priors
 from ..core.errors import CallerError
 from .bank import Bank, Draw
+from .verifying import fit_verifiers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +34,9 @@ Votes: TypeAlias = "tuple[int, int, int]"
 
 def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` weights by EM, `success` Beta(a, b) by maximum
-    likelihood of the beta-binomial over right draws, and mean completion `tokens` per model. `provenance` holds what
-    it saw and, where there are two folds or more, the held-out log loss (nats per group of draws, cross-fitted by
-    fold) of the fitted prior and of the declared one.
+    likelihood of the beta-binomial over right draws, mean completion `tokens` per model, and of each recorded verifier
+    what its verdicts teach. `provenance` holds what it saw and, where there are two folds or more, the held-out log
+    loss (nats per group of draws, cross-fitted by fold) of the fitted prior and of the declared one.
 
     Raises `CallerError` where fewer than 20 (question, model, arm) have two recorded answers: single draws cannot
     show agreement, and a prior that was never checked against it must not be called fitted.
@@ -64,7 +66,16 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     weights = mixture(counts)
     voting = tuple((t, p, float(w)) for (t, p), w in zip(voting_grid(), weights, strict=True))
     success = beta_binomial(Counter((sum(d.correct for d in row), len(row)) for row in seen.draws.values()))
-    return Policy(name="fitted", voting=voting, success=success, fitted=True, tokens=_tokens(seen), provenance=facts)
+    verifiers = fit_verifiers(seen, Priors(voting, success, fitted=True))
+    return Policy(
+        name="fitted",
+        voting=voting,
+        success=success,
+        fitted=True,
+        tokens=_tokens(seen),
+        verifiers=verifiers,
+        provenance=facts,
+    )
 
 
 def votes_of(row: tuple[Draw, ...]) -> Votes:

@@ -7,14 +7,16 @@ are a cap: a run may make as many calls as there are draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from functools import lru_cache
 from random import Random
+from typing import Any
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
 from ..budgets.purse import Purse
-from ..core.amounts import NANO, Amounts
+from ..core.amounts import NANO, ZERO, Amounts
 from ..core.answers import Reading
 from ..core.completions import Completion, Usage
 from ..core.effects import Sample
@@ -28,7 +30,8 @@ from ..scheduler.offline import perform
 from ..scheduler.paths import encode
 from ..scheduler.run import Run
 from ..scheduler.tariff import Quote
-from .bank import Bank, Draw
+from .bank import Bank, Draw, Scored
+from .recorded import PREFIX, RecordedVerifier
 
 NOMINAL = 1_000_000  # nano-dollars that a call of unknown cost is taken for: only the proportion to worth matters
 
@@ -42,25 +45,30 @@ def order(count: int, seed: int, question: str, model: str, arm: str) -> list[in
 
 @dataclass(slots=True)
 class Deck:
-    """One question's recorded draws of one arm per model, ready to be dealt any number of times."""
+    """One question's recorded draws of one arm per model, and what was said of them by the verifiers that are the
+    task's checks, ready to be dealt any number of times."""
 
     question: str
     task: Task
     arms: Mapping[str, str]
     draws: dict[str, tuple[Draw, ...]]
+    said: dict[tuple[str, int], Mapping[str, Scored]] = field(default_factory=dict, repr=False)
     replies: dict[str, tuple[Reply, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.replies = {model: tuple(map(_reply, row)) for model, row in self.draws.items()}
 
     @classmethod
-    def of(cls, bank: Bank, question: str, arms: Mapping[str, str]) -> Deck:
-        """Raises `UnknownName` for a question that the bank does not have. A model without a draw there is left
-        out: asking it is a `TraceMiss`."""
+    def of(cls, bank: Bank, question: str, arms: Mapping[str, str], verifiers: Collection[str] = ()) -> Deck:
+        """Raises `UnknownName` for a question or verifier that the bank does not have. A model without a draw there
+        is left out: asking it is a `TraceMiss`."""
         if question not in bank.questions:
             raise UnknownName.of("question", question, bank.questions)
         draws = {m: bank.draws[question, m, a] for m, a in arms.items() if (question, m, a) in bank.draws}
-        return cls(question, bank.questions[question].task(), arms, draws)
+        task = replace(bank.questions[question].task(), checks=tuple(recorded(bank, name) for name in verifiers))
+        places = ((m, d.sample_index) for m, row in draws.items() for d in row)
+        said = {(m, i): bank.verdicts.get((question, m, arms[m], i), {}) for m, i in places} if verifiers else {}
+        return cls(question, task, arms, draws, said)
 
     @property
     def count(self) -> int:
@@ -78,6 +86,7 @@ class BankSource:
     def __init__(self, deck: Deck, seed: int) -> None:
         self.deck = deck
         self.drawn: dict[str, Draw] = {}
+        self._models: dict[str, str] = {}
         self._left = {
             model: order(len(row), seed, deck.question, model, deck.arms[model])[::-1]
             for model, row in deck.draws.items()
@@ -89,6 +98,8 @@ class BankSource:
         sample = call.effect
         assert isinstance(sample, Sample)
         name = sample.model if sample.model is not None else next(iter(self.deck.arms))
+        if name.startswith(PREFIX):
+            return self._verdict(name.removeprefix(PREFIX), sample.messages[0].content)
         left = self._left.get(name)
         if not left:
             known = len(self.deck.draws.get(name, ()))
@@ -100,7 +111,17 @@ class BankSource:
             text = f"the answer of {name!r} to question {self.deck.question!r} was not recorded"
             raise TraceMiss(text, question=self.deck.question, model=name)
         self.drawn[encode(call.path)] = draw
+        self._models[encode(call.path)] = name
         return self.deck.replies[name][place]
+
+    def _verdict(self, verifier: str, path: str) -> Reply:
+        draw = self.drawn.get(path)
+        scored = self.deck.said.get((self._models[path], draw.sample_index), {}).get(verifier) if draw else None
+        if scored is None:
+            text = f"verifier {verifier!r} was not asked of this draw of question {self.deck.question!r}"
+            raise TraceMiss(text, question=self.deck.question, verifier=verifier)
+        score = "" if scored.score is None else repr(scored.score)
+        return Reply(Completion(score, tokens=0), Usage(scored.tokens or 0), 0.0, scored.nanos or 0)
 
     def right(self, candidate: Candidate | None) -> bool:
         """The recorded label of a candidate that this source gave. None is not right."""
@@ -119,7 +140,9 @@ class BankTariff:
     draw, the expectation the mean cost in `expected` (default: the bank; in cross-fitting its training folds). An
     arm with a draw of unknown cost is taken at a nominal cost per call: `nominal` names such models."""
 
-    def __init__(self, bank: Bank, arms: Mapping[str, str], expected: Bank | None = None) -> None:
+    def __init__(
+        self, bank: Bank, arms: Mapping[str, str], expected: Bank | None = None, verifiers: Collection[str] = ()
+    ) -> None:
         self._quotes: dict[str, Quote] = {}
         self.nominal: set[str] = set()
         for model, arm in arms.items():
@@ -134,6 +157,8 @@ class BankTariff:
                 costs = mean = [NOMINAL]
             worst = Amounts(max(costs), max(d.tokens for d in draws), 1)
             self._quotes[model] = Quote(worst, sum(mean) / len(mean) / NANO)
+        for verifier in verifiers:
+            self._quotes[PREFIX + verifier] = _quote_of(bank, verifier)
 
     def name(self, sample: Sample) -> str:
         if sample.model is None:
@@ -150,13 +175,28 @@ class BankTariff:
         return self._quotes[model].usd
 
     def dearest(self, sample: Sample) -> float:
-        return max(quote.usd for quote in self._quotes.values())
+        return max(quote.usd for name, quote in self._quotes.items() if not name.startswith(PREFIX))
 
     def cost(self, sample: Sample, usage: Usage) -> int:
         return NOMINAL  # asked only for a draw whose cost is unknown
 
     def observe(self, sample: Sample, usage: Usage, seconds: float) -> None:
         """Nothing is learnt: the bank's mean is known already."""
+
+
+def recorded(bank: Bank, verifier: str) -> RecordedVerifier:
+    """Raises `UnknownName` for a verifier that the bank has not recorded."""
+    if verifier not in bank.verifiers:
+        raise UnknownName.of("recorded verifier", verifier, bank.verifiers)
+    return RecordedVerifier(verifier, _quote_of(bank, verifier).worst == ZERO)
+
+
+@lru_cache(maxsize=64)
+def _quote_of(bank: Bank, verifier: str) -> Quote:
+    said = [scored for all_said in bank.verdicts.values() if (scored := all_said.get(verifier)) is not None]
+    nanos, tokens = [s.nanos or 0 for s in said] or [0], [s.tokens or 0 for s in said] or [0]
+    calls = 1 if max(tokens) or max(nanos) else 0
+    return Quote(Amounts(max(nanos), max(tokens), calls), sum(nanos) / len(nanos) / NANO)
 
 
 def _of(bank: Bank, model: str, arm: str) -> list[Draw]:
@@ -196,13 +236,21 @@ def run_on(
 ) -> Run:
     """Performs a strategy on a dealt deck."""
     deck = source.deck
-    calls = min(budget.calls or deck.count, deck.count)
-    capped = replace(budget, calls=max(1, calls))
+    most = deck.count * (1 + len(deck.task.checks))  # a verdict is a call too
+    capped = replace(budget, calls=max(1, min(budget.calls or most, most)))
+    if deck.task.checks:
+        strategy = _within(strategy, deck.count)
     economics = Economics(capped, policy, tariff)
     run = Run(
         strategy(deck.task), purse=Purse.of(capped), economics=economics, name=name_of(strategy), id="replay", seed=seed
     )
     return perform(run, source)
+
+
+def _within(strategy: Any, draws: int) -> Any:
+    """The strategy, with no more than the recorded draws: where verdicts are calls too, the cap on calls is no help."""
+    wide = is_dataclass(strategy) and not isinstance(strategy, type) and getattr(strategy, "most", 0) > draws
+    return replace(strategy, most=draws) if wide else strategy
 
 
 def check_priced(budget: Budget, tariff: BankTariff) -> None:

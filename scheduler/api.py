@@ -1,9 +1,9 @@
-"""`solve` and `asolve`: one request without an engine of one's own."""
+"""`solve` and `verify`, and both for async code: one request without an engine of one's own."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import anyio
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
+from ..core.task import Candidate
 from .engine import Engine
 from .live import OnAsk
 from .solution import Solution
@@ -42,22 +43,55 @@ def solve(query: Any, *, budget: float | Budget | None = None, **options: Any) -
 
     `budget`: dollars as a hard cap, or a Budget. `options`: what `asolve` and `Engine.solve` take. Raises as those do.
     """
+    return _blocking(lambda: asolve(query, budget=budget, **options))
 
+
+async def averify(
+    query: Any,
+    candidate: str | Candidate,
+    verifiers: Any,
+    *,
+    models: str | Sequence[str] | None = None,
+    settings: str | Path | None = None,
+    policy: Policy | str | Path | None = None,
+    journal: bool | str | Path | None = None,
+    tools: Mapping[str, Tool] | None = None,
+    on_ask: OnAsk | None = None,
+    **request: Any,
+) -> Solution:
+    """`verify` for async code. `request`: what `Engine.verify` takes."""
+    engine = Engine(models, settings=settings, policy=policy, journal=journal, tools=tools, on_ask=on_ask)
+    async with engine:
+        return await engine.verify(query, candidate, verifiers, **request)
+
+
+def verify(query: Any, candidate: str | Candidate, verifiers: Any, **options: Any) -> Solution:
+    """What verifiers say of a candidate: `Solution.verdicts`, and what they cost. Blocks, as `solve` does.
+
+        verify("What is 17 + 25?", "It is 42.", "math:reference=42", answer="number").verdicts[0].verdict.score
+
+    `verifiers`: one or several, each a verifier, a callable on the answer, or a name with its settings. `options`: what
+    `averify` and `Engine.verify` take. Raises as those do.
+    """
+    return _blocking(lambda: averify(query, candidate, verifiers, **options))
+
+
+def _blocking(work: Callable[[], Awaitable[Solution]]) -> Solution:
     async def main() -> Solution:
-        return await asolve(query, budget=budget, **options)
+        return await work()
 
     if not _in_loop():
         return anyio.run(main)
     # A loop cannot be entered twice: the request gets a thread with a loop of its own.
     box: list[Solution | BaseException] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
             box.append(anyio.run(main))
         except BaseException as error:
             box.append(error)
 
-    thread = threading.Thread(target=work, name="satisfice-solve", daemon=True)
+    thread = threading.Thread(target=run, name="satisfice-solve", daemon=True)
     thread.start()
     thread.join()
     if isinstance(box[0], BaseException):

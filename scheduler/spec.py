@@ -24,14 +24,36 @@ def task_of(
     """The task that a query is. Raises `BadQuery` for what is empty, no text, or no chat."""
     from dataclasses import replace
 
-    from ..verifiers import as_verifier
-
-    verifiers = tuple(as_verifier(check) for check in ([checks] if callable(checks) else checks))
+    verifiers = verifiers_of(checks)
     if isinstance(query, Task):
         messages_of(query.messages)
         merged = {**prompts, **query.prompts}
         return replace(query, checks=query.checks + verifiers, prompts=merged, scope=query.scope or tuple(scope))
     return Task(messages_of(query), contract, verifiers, prompts=prompts, scope=tuple(scope))
+
+
+def verifiers_of(checks: Any) -> tuple[Verifier, ...]:
+    """Checks as verifiers: one or several, each a verifier, a callable on the answer, or a name with its settings."""
+    from ..verifiers.check import as_verifier
+
+    def each(check: Any) -> Verifier:
+        if not isinstance(check, str):
+            return as_verifier(check)
+        from ..verifiers.registry import verifier_of
+
+        return verifier_of(check)
+
+    return tuple(map(each, [checks] if callable(checks) or isinstance(checks, str) else checks))
+
+
+def candidate_of(candidate: str | Candidate, contract: Contract) -> Candidate:
+    """A completion's text as a candidate, its answer read by the contract; a Candidate as it is."""
+    if isinstance(candidate, Candidate):
+        return candidate
+    if not isinstance(candidate, str):
+        raise CallerError(f"a candidate is a completion's text or a Candidate, not {type(candidate).__name__}")
+    reading = contract.read(candidate)
+    return Candidate(candidate, reading.answer if reading else None, reading.key if reading else None)
 
 
 def messages_of(query: Any) -> tuple[Message, ...]:
@@ -144,9 +166,8 @@ class Spec:
     @classmethod
     def load(cls, text: str, checks: Sequence[Any], strategy: Strategy | None) -> Spec:
         """Raises `CallerError` where something has to be given again and is not."""
-        from ..verifiers import as_verifier
-
         data = json.loads(text)
+        checks = [checks] if callable(checks) or isinstance(checks, str) else checks
         if len(data["checks"]) != len(checks):
             raise CallerError(
                 f"this run used the checks {', '.join(data['checks']) or '(none)'}, which cannot be stored: resume it "
@@ -160,7 +181,7 @@ class Spec:
                     "engine.resume(run_id, strategy=...)"
                 )
             strategy = find(data["strategy"], **data["settings"])
-        task = stored_task(text, tuple(as_verifier(check) for check in checks))
+        task = stored_task(text, verifiers_of(checks))
         budget = Budget(**data["budget"])
         models, widen = tuple(data["models"]), data.get("widen", {})
         return cls(task, budget, strategy, models, data["seed"], data["policy"], data["name"], data["guesses"], widen)

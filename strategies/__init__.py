@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from .registry import find, listing
     from .self_consistency import SelfConsistency
     from .single_shot import SingleShot
+    from .verify import Verify
 
 _HOMES = {
     "BestOfN": "best_of_n",
     "SelfConsistency": "self_consistency",
     "SingleShot": "single_shot",
+    "Verify": "verify",
     "find": "registry",
     "listing": "registry",
 }
-__all__ = ["BestOfN", "SelfConsistency", "SingleShot", "find", "listing"]
+__all__ = ["BestOfN", "SelfConsistency", "SingleShot", "Verify", "find", "listing"]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from .models.local import LocalModel
     from .models.scripted import ScriptedModel
     from .models.settings import Settings
-    from .scheduler.api import asolve, solve
+    from .scheduler.api import asolve, averify, solve, verify
     from .scheduler.decisions import Decision
     from .scheduler.engine import Engine
     from .scheduler.events import Decided, Ended, Event, Received, Sent, Started, Waiting
@@ -82,7 +82,26 @@ if TYPE_CHECKING:
     from .strategies.prompting import asking
     from .strategies.self_consistency import SelfConsistency
     from .strategies.single_shot import SingleShot
+    from .strategies.verify import Verify
     from .verifiers.check import Check
+    from .verifiers.code import Code
+    from .verifiers.code_generated import GeneratedTests
+    from .verifiers.confidence import Agreement, Confidence
+    from .verifiers.constraint import AllOf, AnyOf, Weighted
+    from .verifiers.ensemble import Ensemble
+    from .verifiers.exact import Exact
+    from .verifiers.grounding import Grounding
+    from .verifiers.grouping import Embedding, Entailment, Lexical
+    from .verifiers.http_prm import HttpPRM
+    from .verifiers.human import Human
+    from .verifiers.judge import Judge, Panel, PTrue
+    from .verifiers.math_ import Equation, Math
+    from .verifiers.pairwise import Pairwise
+    from .verifiers.process import Process
+    from .verifiers.regex import Regex
+    from .verifiers.registry import find_verifier
+    from .verifiers.schema import Schema
+    from .verifiers.similarity import Similarity
 
 __version__ = "0.1.0"
 
@@ -109,7 +128,7 @@ _HOMES = {
     "models.local": "LocalModel",
     "models.scripted": "ScriptedModel",
     "models.settings": "Settings",
-    "scheduler.api": "asolve solve",
+    "scheduler.api": "asolve averify solve verify",
     "scheduler.decisions": "Decision",
     "scheduler.engine": "Engine",
     "scheduler.events": "Decided Ended Event Received Sent Started Waiting",
@@ -118,7 +137,27 @@ _HOMES = {
     "strategies.prompting": "asking",
     "strategies.self_consistency": "SelfConsistency",
     "strategies.single_shot": "SingleShot",
+    "strategies.verify": "Verify",
+    # `verifiers.Choice` is not here: `Choice` is what a plan is told by `Choose`
     "verifiers.check": "Check",
+    "verifiers.code": "Code",
+    "verifiers.code_generated": "GeneratedTests",
+    "verifiers.confidence": "Agreement Confidence",
+    "verifiers.constraint": "AllOf AnyOf Weighted",
+    "verifiers.ensemble": "Ensemble",
+    "verifiers.exact": "Exact",
+    "verifiers.grounding": "Grounding",
+    "verifiers.grouping": "Embedding Entailment Lexical",
+    "verifiers.http_prm": "HttpPRM",
+    "verifiers.human": "Human",
+    "verifiers.judge": "Judge PTrue Panel",
+    "verifiers.math_": "Equation Math",
+    "verifiers.pairwise": "Pairwise",
+    "verifiers.process": "Process",
+    "verifiers.regex": "Regex",
+    "verifiers.registry": "find_verifier",
+    "verifiers.schema": "Schema",
+    "verifiers.similarity": "Similarity",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = ["__version__", *sorted(_HOME)]

@@ -15,12 +15,15 @@ from .output import fail, wants_json
 
 _COMMANDS = {
     "solve": ("solving", "Answer one query within a budget."),
+    "verify": ("verifying", "Is an answer right? Put it before verifiers."),
     "runs": ("runs", "List, show, resume and answer runs."),
     "strategies": ("listings", "The ways to think that can be named."),
+    "verifiers": ("listings", "The verifiers that can be named, and their settings."),
     "models": ("listings", "The models that can be named, and their prices."),
     "bank": ("banks", "Import and inspect banks of recorded samples."),
     "evaluate": ("banks", "Replay strategies on a bank: accuracy, spend, baselines."),
     "fit": ("banks", "Fit a policy on a bank."),
+    "calibrate": ("calibrating", "Measure the verifiers of a bank: what is a score worth as a probability?"),
     "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),
 }
 

@@ -1,4 +1,4 @@
-"""`satisfice strategies` and `satisfice models`."""
+"""`satisfice strategies`, `satisfice verifiers` and `satisfice models`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def strategies(as_json: bool) -> None:
         emit(rows)
     else:
         table(["name", "settings", "what it does"], ((r["name"], ", ".join(r["settings"]), r["summary"]) for r in rows))
+
+
+@click.command()
+@json_option
+def verifiers(as_json: bool) -> None:
+    """The verifiers that can be named, for `verify --verifier` and `solve --check`: NAME:key=value,key=value.
+
+    Those marked * have to be given. Values are JSON (numbers, true, lists); a text needs no quotes unless it holds
+    ",word="; @file is the content of a file.
+    """
+    from ..verifiers.registry import listing
+
+    rows = listing()
+    if as_json:
+        emit(rows)
+    else:
+        cells = ((r["name"], ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"]), r["summary"]) for r in rows)
+        table(["name", "settings", "what it does"], cells)
 
 
 @click.command()

@@ -143,7 +143,7 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
-@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="The run's checks, in order.")
+@click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
 @config_option
 @json_option
 def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:
@@ -154,7 +154,7 @@ def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool)
 @runs.command()
 @click.argument("run")
 @click.argument("text")
-@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="The run's checks, in order.")
+@click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
 @config_option
 @json_option
 def answer(run: str, text: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib import import_module
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import BadBudget, BadQuery, CallerError, UnknownName
+from ..core.errors import BadBudget, BadQuery, CallerError
 from ..core.task import KINDS
 from .output import emit, json_option, note, usd
 
@@ -35,7 +36,13 @@ EMBEDDED = "local/smollm2"
 )
 @click.option("--answer", default="text", show_default=True, help=f"What counts as an answer: {', '.join(KINDS)}.")
 @click.option("--choices", help="The options of a choice, comma-separated.")
-@click.option("--check", "checks", multiple=True, metavar="MODULE:FUNCTION", help="A check on the answer (repeat).")
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="A verifier of the answer (see `verifiers`), or a check of your own as module:function (repeat).",
+)
 @click.option("--tokens", type=int, help="Cap on tokens (prompt + completion).")
 @click.option("--calls", type=int, help="Cap on calls.")
 @click.option("--seconds", type=float, help="Cap on wall time.")
@@ -56,6 +63,7 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     satisfice solve "What is 17 + 25?" --answer number --budget 0.01
     satisfice solve "Capital of France?" --model openai/gpt-4o-mini --budget 0.02 --json
     satisfice solve "A prime above 90" --answer number --check mychecks:is_prime --calls 8
+    satisfice solve "An even year of the 1990s" --check 'regex:pattern=^199[02468]$' --calls 8
     """
     import anyio
 
@@ -78,28 +86,32 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
 
     async def main() -> Solution:
         async with engine:
-            return await _interruptible(engine, text, budget, options, as_json)
+            return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json)
 
     show(anyio.run(main), as_json)
 
 
-async def _interruptible(engine: Any, text: str, budget: Budget, options: dict[str, Any], as_json: bool) -> Solution:
-    """Ctrl-C ends the run with the best answer so far; nothing that was paid for is lost."""
-    import anyio
-
+def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
+    """What `Engine.solve` is asked."""
     from ..strategies.registry import choose, find
 
-    strategy: Any = find(choose(options["strategy"], bool(options["checks"])), **_settings(options))
-    request = {
+    return {
         "budget": budget,
-        "strategy": strategy,
+        "strategy": find(choose(options["strategy"], bool(options["checks"])), **_settings(options)),
         "answer": options["answer"],
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
         "checks": [load(name) for name in options["checks"]],
         "seed": options["seed"],
     }
+
+
+async def interruptible(work: Callable[..., Awaitable[Solution]], as_json: bool, what: str = "thinking") -> Solution:
+    """`work(on_event=..., on_cancel="best")`. Ctrl-C ends the run with the best answer so far; nothing that was paid
+    for is lost."""
+    import anyio
+
     box: list[Solution | Exception] = []
-    with Watching(as_json) as on_event:
+    with Watching(as_json, what) as on_event:
         async with anyio.create_task_group() as group:
 
             async def listen() -> None:
@@ -110,7 +122,7 @@ async def _interruptible(engine: Any, text: str, budget: Budget, options: dict[s
 
             group.start_soon(listen)
             try:
-                box.append(await engine.solve(text, on_event=on_event, on_cancel="best", **request))
+                box.append(await work(on_event=on_event, on_cancel="best"))
             except Exception as error:  # raised outside the group, which would wrap it
                 box.append(error)
             group.cancel_scope.cancel()
@@ -146,24 +158,24 @@ def _query(words: tuple[str, ...]) -> str:
     return text
 
 
-def load(address: str) -> Any:
-    """The object at `module:attribute`. Raises `UnknownName`."""
-    module, _, attribute = address.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownName(f"cannot load {address!r}: {error}. Expected module:function", name=address) from error
+def load(spec: str) -> Any:
+    """The verifier that `NAME[:key=value,...]` or `module:attribute` stands for. Raises `UnknownName` and
+    `CallerError`."""
+    from ..verifiers.registry import verifier_of
+
+    return verifier_of(spec)
 
 
 class Watching:
     """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, what: str = "thinking") -> None:
         self._status: Any = None
+        self._what = what
         if not as_json and sys.stderr.isatty():
             from rich.console import Console
 
-            self._status = Console(stderr=True).status("thinking ...")
+            self._status = Console(stderr=True).status(f"{what} ...")
         self._calls = 0
 
     def __enter__(self) -> Any:
@@ -181,7 +193,7 @@ class Watching:
         if self._status is not None and isinstance(event, Received):
             self._calls += 1
             latest = f", latest: {event.answer[:40]}" if event.answer else ""
-            self._status.update(f"thinking ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
+            self._status.update(f"{self._what} ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
 
 
 def show(solution: Solution, as_json: bool) -> None:
