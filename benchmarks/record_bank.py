@@ -6,7 +6,8 @@
     python benchmarks/record_bank.py verdicts work smollm2   # asks the embedded model of every different answer
     python benchmarks/record_bank.py build work experiments/banks/verifiers
 
-Each step goes on where it was stopped. One CPU thread makes about 25 tokens a second of draws with the 0.5B model and
+`isomorphic_strings` depends on Python's hash seed, which was not fixed: its questions are those in the bank, the others
+come out the same. Each step goes on where it was stopped. One CPU thread makes about 25 tokens a second of draws with the 0.5B model and
 4 verdicts a second with the embedded one: some two hours in all. Small models judging small models: the verdicts tell
 little, and the bank says how little.
 """
@@ -73,6 +74,7 @@ MANIFEST = {
     "source": "recorded with benchmarks/record_bank.py: reasoning-gym 0.1.25 questions, drawn once by a 0.5B model",
     "models": "Qwen2.5-Coder-0.5B-Instruct Q4_K_M (sha256 1d9614638d18...) drew; SmolLM2-135M-Instruct judged",
     "sampling": "temperature 0.7, at most 24 tokens, one line, 16 draws in two calls of n = 8",
+    "judge_prompts": json.dumps(PROMPTS),
     "licence": "Apache-2.0",
 }
 

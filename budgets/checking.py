@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LEVELS = 16  # of several verifiers taken together
+TINY = 1e-300  # masses below it are none
 SILENT = Channel(((1.0, 1.0),))
 
 
@@ -62,8 +63,9 @@ def information(p: float, channel: Channel) -> float:
     bits = 0.0
     for right, wrong in channel.levels:
         mean = p * right + (1 - p) * wrong
-        bits += p * right * log2(right / mean) if p and right else 0.0
-        bits += (1 - p) * wrong * log2(wrong / mean) if p < 1 and wrong else 0.0
+        if mean > TINY:
+            bits += p * right * log2(right / mean) if p * right > TINY else 0.0
+            bits += (1 - p) * wrong * log2(wrong / mean) if (1 - p) * wrong > TINY else 0.0
     return max(0.0, bits)
 
 
@@ -99,7 +101,9 @@ def p_right(answers: Answers, terms: Terms) -> float | None:
     if all(answer.refuted for answer in answers) or not names <= terms.priors.channels.keys():
         return None
     now = posterior(answers, terms.priors)
-    return now.p(now.leader)
+    p, draws = now.p(now.leader), sum(answer.count for answer in answers)
+    settled = [channel.settled for channel in map(terms.priors.channel, names) if channel.settled is not None]
+    return min((f(p, draws) for f in settled), default=p)
 
 
 def pick(answers: Answers, terms: Terms) -> int:
@@ -195,17 +199,16 @@ def _many_draws(now: Posterior, channel: Channel, terms: Terms, most: int) -> li
 
     ranked = sorted(channel.levels, key=lambda level: level[0] / max(level[1], 1e-12))
     right, wrong = np.asarray(ranked, dtype=float).T
-    m = np.arange(1, most + 1)[:, None]
-    theta, weights = now.theta[None, :], now.masses / now.total
+    m = np.arange(1, most + 1)[:, None, None]  # (draws, kinds, levels)
+    theta, weights = now.theta[:, None], now.masses / now.total
     lead = weights[:, now.leader] if weights.shape[1] > 1 else np.zeros(len(now.theta))
-    below = np.concatenate([[0.0], np.cumsum(wrong)])  # P(wrong one below level t)
-    # The right one, once drawn, is the best-checked new one at level l: ties with wrong ones are lost half the time.
-    others = m * (1 - theta)  # (draws, kinds) wrong candidates expected
-    tops = right * (below[:-1] + wrong / 2) ** others[:, :, None]  # (draws, kinds, levels)
+    below = np.cumsum(wrong) - wrong  # P(a wrong one below level t)
+    # The right one, if drawn at all, at level l, and every wrong draw below it; ties are lost half the time.
+    miss = (1 - theta) * (below + wrong / 2)
+    tops = right * ((theta + miss) ** m - miss**m)
     taken = np.cumsum(tops[:, :, ::-1], axis=2)[:, :, ::-1]  # ... at level t or above
-    drawn = 1 - (1 - theta) ** m
-    won = np.einsum("k,mk,mkt->mt", weights[:, -1], drawn, taken)
-    kept = np.einsum("k,mkt->mt", lead, (theta[:, :, None] + (1 - theta[:, :, None]) * below[:-1]) ** m[:, :, None])
+    won = np.einsum("k,mkt->mt", weights[:, -1], taken)
+    kept = np.einsum("k,mkt->mt", lead, (theta + (1 - theta) * below) ** m)
     p = (won + kept).max(axis=1)
     now_worth = _value(now, terms)
     return [terms.value(min(1.0, float(x))) - now_worth for x in p]

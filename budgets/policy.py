@@ -19,7 +19,8 @@ Kind = tuple[Share, Share, Share]
 
 class VerifierPolicy(BaseModel):
     """What a bank taught of one verifier: how its score becomes P(right), what it will say of right and of wrong
-    candidates (`model`), how much of that is news beside the votes (`trust`), error rates, drift of its scores, and
+    candidates (`model`), how much of that is news beside the votes (`trust`), what became of states in which both were weighed
+    (`settled`), error rates, drift of its scores, and
     what one verdict cost on average (`usd`). `questions` and `verdicts` are how many there were."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +29,7 @@ class VerifierPolicy(BaseModel):
     model: ScoreModel
     selected: Selected = Selected()
     trust: Share = 1.0
+    settled: Selected = Selected()
     rates: Rates | None = None
     drift: Drift | None = None
     usd: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -47,7 +49,10 @@ class VerifierPolicy(BaseModel):
             new = base * ratio / (base * ratio + 1 - base)
             found.append(((right + wrong) * new, (right + wrong) * (1 - new)))
         yes, no = (sum(column) for column in zip(*found, strict=True))
-        return Channel(tuple((a / yes, b / no) for a, b in found), base, self.trust)
+        # Tempering shifts the base rate at which a verdict says nothing: verdicts must be read as they are planned.
+        k = base / (1 - base) * no / yes if self.trust else 1.0
+        odds = (1 - base) / base * k ** (1 / self.trust) if self.trust else (1 - base) / base
+        return Channel(tuple((a / yes, b / no) for a, b in found), 1 / (1 + odds), self.trust, self.settled)
 
 
 class Policy(BaseModel):

@@ -64,7 +64,7 @@ def evaluate(
     named = _named(strategies)
     worths = [worth] if worth is None or isinstance(worth, int | float) else list(worth)
     policies = _policies(chosen, policy)
-    budget = budget or Budget(calls=max(map(len, chosen.draws.values()), default=1))
+    budget = budget or Budget(calls=max(map(len, chosen.draws.values()), default=1) * (1 + len(verifiers)))
     pairs = [(m, a, n) for m, a in chosen.arms for n, s in named.items() if getattr(s, "model", None) in (None, m)]
     total = len(worths) * sum(len(chosen.of_arm(m, a)) for m, a, _ in pairs)
     count = _Count(progress, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,9 @@ PREFIX = "verifier:"  # of the name under which a tariff prices a recorded verif
 @dataclass(frozen=True, slots=True)
 class RecordedVerifier:
     """Replays the verdicts of verifier `name` from a bank: a plan whose one call the bank answers, at the recorded
-    cost. `free`: it cost nothing when it was recorded, and is asked at once."""
+    cost."""
 
     name: str
-    free: bool = False
 
     def __call__(self, task: Task, candidate: Candidate) -> Plan[Verdict]:
         reply = yield from self._ask(candidate.path)
@@ -29,7 +29,20 @@ class RecordedVerifier:
         return Verdict(float(reply.text), evidence=f"{self.name}: recorded")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return () if self.free else (self._ask(""),)
+        return (self._ask(""),)
 
     def _ask(self, path: str) -> Sample:
         return Sample((Message("user", path),), None, PREFIX + self.name, Params(max_tokens=1))
+
+
+@dataclass(frozen=True, slots=True)
+class FreeVerifier:
+    """The same of one that cost nothing when it was recorded: it is asked at once, without a call. `look` gives the
+    recorded score of the candidate at a path (None: it could not tell)."""
+
+    name: str
+    look: Callable[[str, str], float | None]
+
+    def __call__(self, task: Task, candidate: Candidate) -> Verdict:
+        score = self.look(self.name, candidate.path)
+        return Verdict(score, evidence=f"{self.name}: {'it could not tell when it was ' * (score is None)}recorded")

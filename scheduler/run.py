@@ -371,6 +371,7 @@ class Run:
 
     def judged(self, score: Score, frame: Frame, slot: Slot, verdict: Verdict) -> None:
         """Hands over a verdict, calibrated by the policy, and keeps it."""
+        verdict = replace(verdict, evidence=codec.storable(verdict.evidence))
         verdict = self.economics.calibrated(name_of(score.verifier), score.task.contract.kind, verdict)
         self.verdicts.add(score, frame, verdict)
         self.give(slot, Result(verdict))

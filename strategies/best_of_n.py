@@ -169,7 +169,8 @@ class _State:
         else:
             p = verdict.p if verdict.p is not None else verdict.score
             one.said[name] = min(max(p, 0.02), 0.98)
-            self.graded.setdefault(name)
+            if score.verifier in self.free:
+                self.graded.setdefault(name)
 
     @property
     def hopeless(self) -> bool:

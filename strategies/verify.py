@@ -36,12 +36,14 @@ class Verify:
         candidate = task.known[0]
         # On offer from the start: whatever ends the run early, the candidate and the verdicts so far are kept.
         yield from Offer(Answer(candidate, "checked"), Committed(1), ())
-        verdicts: list[Verdict] = []
+        reason = "verified"
         for check in in_order(task.checks, task):
-            verdicts.append((yield from Score(check, task, candidate)))
-        if any(v.exact and not v.passed for v in verdicts):
-            return Answer(candidate, "refuted")
-        return Answer(candidate, "verified" if all(v.passed for v in verdicts) else "checked")
+            verdict: Verdict = yield from Score(check, task, candidate)
+            if verdict.exact and not verdict.passed:
+                reason = "refuted"
+            elif not verdict.passed and reason == "verified":
+                reason = "checked"
+        return Answer(candidate, reason)
 
 
 def in_order(checks: Sequence[Verifier], task: Task) -> list[Verifier]:

@@ -9,19 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import nan
+from threading import Event
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from satisfice.budgets.calibrators import EnsembleModel, Identity, Part
-from satisfice.core.completions import Completion
-from satisfice.core.effects import Ask
+from satisfice.core.completions import Completion, Message, Params
+from satisfice.core.effects import Ask, Sample
 from satisfice.core.task import Candidate, Contract, Task
 from satisfice.core.verdict import Verdict, Verifier
+from satisfice.testing.hearing import Heard, in_time, living, offline, sound
 from satisfice.testing.judging import Said, told
 from satisfice.testing.model import BACKENDS
-from satisfice.testing.verifier import Heard, VerifierContract, living, sound
+from satisfice.testing.verifier import VerifierContract
 from satisfice.verifiers.check import Check
 from satisfice.verifiers.choice import Choice
 from satisfice.verifiers.code import Code
@@ -316,6 +318,66 @@ class TestCoping(Ours):
 @pytest.mark.parametrize("case", AWAITED.values(), ids=AWAITED, indirect=True)
 class TestAwaited(Ours):
     drives = tuple(living(backend) for backend in BACKENDS)  # no event loop offline
+
+
+# -- the suite itself --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bad:
+    """Verifiers as they must not be."""
+
+    how: str
+    name: str = "bad"
+    calls: int = 0
+
+    def __call__(self, task: Task, candidate: Candidate) -> Any:
+        self.calls += 1
+        if self.how == "raises":
+            raise ZeroDivisionError
+        if self.how == "undeclared":
+            return self._asking()
+        if self.how == "raises later":
+            return self._asking(None)
+        return {
+            "no verdict": 0.5,
+            "not a number": Verdict(nan),
+            "beyond": Verdict(1.5),
+            "sure of the unknown": Verdict(None, exact=True),
+            "endless": Verdict(0.5, evidence="x" * 5_000),
+            "no Unicode": Verdict(0.5, evidence="\ud800"),
+            "never the same": Verdict(1 / self.calls),
+        }[self.how]
+
+    def _asking(self, score: float | None = 0.5) -> Any:
+        yield from Sample((Message("user", "?"),), None, None, Params(max_tokens=4))
+        return Verdict(score if score is not None else float("?"))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["raises", "raises later", "no verdict", "not a number", "beyond", "sure of the unknown", "endless", "no Unicode",
+     "never the same", "undeclared"],
+)  # fmt: skip
+def test_the_suite_finds_what_is_wrong(how: str) -> None:
+    contract, bad = VerifierContract(), Bad(how)
+
+    def hear(verifier: Verifier, candidate: Candidate, drive: Any = None, **more: Any) -> Heard:
+        return contract.heard(verifier, NUMBER, candidate, drive or offline, graded, lambda ask: "right", **more)
+
+    def all_of_it() -> None:
+        contract.test_every_driver_comes_to_the_same_verdict(bad, TWO, hear)
+        contract.test_it_declares_what_it_needs(bad, NUMBER, TWO, hear)
+
+    with pytest.raises((AssertionError, UnicodeEncodeError)):
+        all_of_it()
+
+
+def test_a_verifier_that_hangs_fails_the_test() -> None:
+    forever = Event()
+    with pytest.raises(pytest.fail.Exception, match="hangs"):
+        in_time(forever.wait, 0.05)
+    forever.set()
 
 
 PLAIN = """

@@ -52,7 +52,8 @@ class Check:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> Verdict:
-        return Verdict(None, evidence=f"check {self.name!r} failed: {type(error).__name__}: {error}")
+        text = f"check {self.name!r} failed: {type(error).__name__}: {error}"
+        return Verdict(None, evidence=text[:2000].encode("utf-8", "replace").decode())
 
     @staticmethod
     def _value(task: Task, candidate: Candidate) -> Any:

@@ -18,7 +18,7 @@ from ..core.errors import BadQuery, CallerError, GatherFailed, ModelError
 from ..core.plans import Plan
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict
-from .judge import BRIEF, LEAST_COVERAGE, check_asking, clip, failed
+from .judge import BRIEF, LEAST_COVERAGE, check_asking, clip, failed, words_of
 from .literals import Literals
 from .opinions import opinion, word_said
 from .prompting import asked, fence_for, hopeless, quoted, render, standing_in
@@ -111,7 +111,7 @@ class Grounding:
             except GatherFailed as error:
                 if rank == 0:
                     return failed(self.name, error)
-                note += f"; {type(error).__name__}: {error}"
+                note += f"; {words_of(error)}"
                 break
             for i, reply in zip(open_, replies, strict=True):
                 claims[i] = self._told(claims[i], reply, self._chunks[ranks[i][rank]][0])
@@ -138,7 +138,7 @@ class Grounding:
         try:
             reply = yield from self._ask_claims(task, candidate)
         except (ModelError, BadQuery) as error:
-            return otherwise, f"; by sentences, as the claims could not be asked for ({type(error).__name__}: {error})"
+            return otherwise, f"; by sentences, as the claims could not be asked for ({words_of(error)})"
         listed = json_list(reply.text)
         return (listed, "") if listed else (otherwise, "; by sentences, as the model listed no claims")
 

@@ -264,8 +264,13 @@ def how(told: Opinion) -> str:
 
 def failed(name: str, error: Exception) -> Verdict:
     """The unknown verdict of a judge that could not be asked."""
-    causes = "".join(f"; {type(e).__name__}: {e}" for e in getattr(error, "errors", ())[:3])
-    return Verdict(None, evidence=f"{name}: {type(error).__name__}: {error}{causes}")
+    causes = "; ".join(words_of(e) for e in (error, *getattr(error, "errors", ())[:3]))
+    return Verdict(None, evidence=f"{name}: {causes}")
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, as evidence can hold it: a provider's message may be of any length, and no Unicode."""
+    return clip(f"{type(error).__name__}: {error}", 500).encode("utf-8", "replace").decode()
 
 
 def unread(name: str, reply: Candidate, missing: str) -> Verdict:

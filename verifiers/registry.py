@@ -61,7 +61,7 @@ def verifier_of(spec: str) -> Verifier:
     """
     name, rest = _split(spec)
     made, builds = _found(name)
-    kinds = {key: parameter.annotation for key, parameter in _parameters(made).items()}
+    kinds = {key: parameter.annotation for key, parameter in _settings(made, builds).items()}
     return _make(made, name, parsed(rest, name, kinds), builds)
 
 
@@ -74,16 +74,16 @@ def listing() -> list[dict[str, Any]]:
     """Name, summary, settings and the settings that are `needed` of every verifier that can be named."""
     rows = []
     for name in names():
-        made, _ = _found(name)
-        summary = " ".join((made.__doc__ or "").split()).partition(". ")[0].rstrip(".")
-        known = _parameters(made)
+        made, builds = _found(name)
+        summary = re.split(r"(?<!et al)\. ", " ".join((made.__doc__ or "").split()))[0].rstrip(".")
+        known = _settings(made, builds)
         needed = [key for key, p in known.items() if p.default is Parameter.empty]
         settings = {key: str(p.annotation) for key, p in known.items()}
         rows.append({"name": name, "summary": summary, "settings": settings, "needed": needed})
     return rows
 
 
-# -- combinations, as they are written on one line ----------------------------------------------------------------------
+# -- combinations, as they are written on one line --------------------------------------------------------------------
 
 
 def all_of(checks: Iterable[Any], name: str = "") -> Verifier:
@@ -107,16 +107,16 @@ def weighted(checks: Mapping[Any, float] | Iterable[tuple[Any, float]], name: st
     return Weighted(checks, name=name)
 
 
-# -- inside -------------------------------------------------------------------------------------------------------------
+# -- inside -----------------------------------------------------------------------------------------------------------
 
 
 def _split(spec: str) -> tuple[str, str]:
     """The name and the settings of a spec. What begins as a registered name is one, unless a plain attribute follows:
     `math:isqrt` is a function of a module."""
     head, _, rest = spec.strip().partition(":")
-    if _known(head) and not _ADDRESS.fullmatch(rest):
-        return head, rest
     attribute, _, settings = rest.partition(":")
+    if "=" in attribute or (_known(head) and not _ADDRESS.fullmatch(attribute)):
+        return head, rest
     return (f"{head}:{attribute}" if attribute else head), settings
 
 
@@ -134,8 +134,10 @@ def _found(name: str) -> tuple[Any, bool]:
             return _builds(point.load())
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise UnknownName(f"{UnknownName.of('verifier', name, ())} Known: {', '.join(names())}, or module:attribute.",
-                          kind="verifier", name=name, nearest=_nearest(name, names()))  # fmt: skip
+        near = _nearest(name, names())
+        hint = f" Did you mean {near!r}?" if near else ""
+        text = f"unknown verifier {name!r}.{hint} Known: {', '.join(names())}, or module:attribute"
+        raise UnknownName(text, kind="verifier", name=name, nearest=near)
     try:
         return _builds(getattr(import_module(module), attribute))
     except Exception as error:  # whatever a module of the user's own does when it is imported
@@ -152,11 +154,13 @@ def _builds(made: Any) -> tuple[Any, bool]:
     return made, False
 
 
-def _parameters(made: Any) -> dict[str, Parameter]:
+def _settings(made: Any, builds: bool) -> dict[str, Parameter]:
+    """What it can be made with, by name; empty where nobody can tell."""
     try:
-        return {k: p for k, p in signature(made).parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        found = signature(made if builds else type(made)).parameters if builds or is_dataclass(made) else {}
     except (TypeError, ValueError):
         return {}
+    return {k: p for k, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _make(made: Any, name: str, settings: Mapping[str, Any], builds: bool) -> Verifier:
@@ -166,7 +170,7 @@ def _make(made: Any, name: str, settings: Mapping[str, Any], builds: bool) -> Ve
         if not is_dataclass(made):
             raise CallerError(f"{name} is a function, which takes no settings: {', '.join(settings)}")
     maker: Callable[..., Any] = made if builds else lambda **changed: replace(made, **changed)
-    known = _parameters(made if builds else type(made))
+    known = _settings(made, builds)
     for key in settings:
         if known and key not in known:
             near = _nearest(key, known)

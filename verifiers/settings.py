@@ -24,7 +24,9 @@ def parsed(text: str, name: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     at = 0
     while at < len(text):
         if (key := _KEY.match(text, at)) is None:
-            raise CallerError(f"{name}:{text[:80]}: expected settings as key=value,key=value, at {text[at : at + 20]!r}")
+            raise CallerError(
+                f"{name}:{text[:80]}: expected settings as key=value,key=value, at {text[at : at + 20]!r}"
+            )
         if key[1] in found:
             raise CallerError(f"{name}: the setting {key[1]!r} stands twice")
         end = _end(text, key.end())
@@ -112,7 +114,12 @@ def _of_mapping(key: str, value: Mapping[str, Any], kind: str) -> Any:
     if "Params" in kind:
         from ..core.completions import Params
 
-        return Params(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+        fields: dict[str, Any] = {**value}
+        if isinstance(fields.get("stop"), list):
+            fields["stop"] = tuple(fields["stop"])
+        if isinstance(fields.get("extra"), dict):
+            fields["extra"] = tuple(sorted(fields["extra"].items()))
+        return Params(**fields)
     if "Limits" in kind:
         from .sandbox.programs import Limits
 
@@ -135,7 +142,7 @@ def _of_text(key: str, value: str, kind: str) -> Any:
         return HttpPRM(value)
     if "Callable" in kind or "Scorer" in kind:
         return _loaded(value, key)
-    several = kind.startswith("tuple[str") or "Sequence[str]" in kind and "str |" not in kind
+    several = kind.startswith("tuple[str") or ("Sequence[str]" in kind and "str |" not in kind)
     return (value,) if several else value
 
 

@@ -16,6 +16,7 @@ from ..core.task import Candidate, Task
 from ..core.verdict import Verdict
 from .confidence import others_of
 from .grouping import Embedding, Entailment, Grouping, Labels, Lexical, cluster, spelling
+from .judge import failed
 
 __all__ = [
     "Embedding",
@@ -54,7 +55,7 @@ class Similarity:
         try:
             labels = self.by(task, (candidate.answer, *others))
         except Exception as error:
-            return Verdict(None, evidence=f"{self.name}: {type(error).__name__}: {error}")
+            return failed(self.name, error)
         return self._verdict(labels) if isinstance(labels, tuple) else self._waiting(labels)
 
     def _waiting(self, plan: Plan[Labels]) -> Plan[Verdict]:

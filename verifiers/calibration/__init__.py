@@ -20,7 +20,7 @@ from .measures import (
     wilson,
 )
 from .scoring import score_model
-from .selecting import FittedSelected, fit_selected
+from .selecting import FittedSelected, Winners, fit_selected, fit_winners
 
 __all__ = [
     "Fitted",
@@ -28,6 +28,7 @@ __all__ = [
     "FittedSelected",
     "Interval",
     "Row",
+    "Winners",
     "auc",
     "brier",
     "expected_calibration_error",
@@ -35,6 +36,7 @@ __all__ = [
     "fit_drift",
     "fit_ensemble",
     "fit_selected",
+    "fit_winners",
     "log_loss",
     "rates",
     "reliability",

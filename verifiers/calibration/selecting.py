@@ -67,16 +67,21 @@ def fit_selected(
     Too few questions with two draws, or labels all alike: n is ignored and a note says so. Raises CallerError only
     where the lengths differ.
     """
-    import numpy as np
-
     data = Labelled.of(scores, labels, groups)
     winners = resampled(data, apply(calibrator or Identity(), data.scores) if len(data) else data.scores, sizes, seed)
+    return fit_winners(winners, seed, data.notes)
+
+
+def fit_winners(winners: Winners, seed: int = 0, notes: tuple[str, ...] = ()) -> FittedSelected:
+    """The same of winners that were chosen in any other way: of n draws, the one that a state made likeliest."""
+    import numpy as np
+
     several = len(np.unique(winners.groups[winners.n > 1]))
     if several < FEWEST or winners.labels.min() == winners.labels.max():
         why = f"{several} questions have two scored draws or more, {FEWEST} are needed"
         why = why if several < FEWEST else "all labels are alike"
         nothing = Interval(0.0, float("nan"), float("nan"))
-        return FittedSelected(Selected(), "ignored", {}, nothing, (), (*data.notes, f"{why}: n is ignored"))
+        return FittedSelected(Selected(), "ignored", {}, nothing, (), (*notes, f"{why}: n is ignored"))
     fold = folds_of(winners.groups, seed)
     held = {form: np.empty(len(winners.p)) for form in FORMS}
     for k in np.unique(fold):
@@ -92,7 +97,7 @@ def fit_selected(
         figures = (winners.p[at], held[form][at], winners.labels[at])
         gaps.append((int(n), *(float(np.mean(f)) for f in figures)))
     means = {name: float(np.average(loss, weights=winners.weights)) for name, loss in losses.items()}
-    return FittedSelected(FORMS[form](winners), form, means, gain, tuple(gaps), data.notes)  # type: ignore[arg-type]
+    return FittedSelected(FORMS[form](winners), form, means, gain, tuple(gaps), notes)  # type: ignore[arg-type]
 
 
 def resampled(data: Labelled, p: Floats, sizes: tuple[int, ...], seed: int) -> Winners:

@@ -123,6 +123,9 @@ def _list(title: str, named: Mapping[str, str]) -> str:
     return f"{title}: " + "; ".join(shown) + more
 
 
+MOST_SAID = 2000  # characters of evidence
+
+
 def clean(text: str) -> str:
-    """Text that can be stored and shown."""
-    return text.encode("utf-8", "replace").decode()
+    """Text that can be stored and shown: no lone surrogates, and not without end."""
+    return text[:MOST_SAID].encode("utf-8", "replace").decode()

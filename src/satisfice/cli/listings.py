@@ -34,7 +34,9 @@ def verifiers(as_json: bool) -> None:
     if as_json:
         emit(rows)
     else:
-        cells = ((r["name"], ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"]), r["summary"]) for r in rows)
+        cells = (
+            (r["name"], ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"]), r["summary"]) for r in rows
+        )
         table(["name", "settings", "what it does"], cells)
 
 

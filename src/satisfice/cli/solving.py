@@ -16,6 +16,7 @@ from .output import emit, json_option, note, usd
 
 if TYPE_CHECKING:
     from ..budgets.budget import Budget
+    from ..core.verdict import Judgement
     from ..scheduler.events import Event
     from ..scheduler.solution import Solution
 
@@ -212,6 +213,8 @@ def show(solution: Solution, as_json: bool) -> None:
         note(f"abstained: no candidate was worth giving ({solution.stop_reason}). Found: {listed}")
     else:
         click.echo(solution.answer)
+    if solution.verdicts:
+        note(f"verdicts: {', '.join(map(_verdict, solution.verdicts))}")
     for warning in solution.warnings:
         note(f"warning: {warning}")
     confidence = (
@@ -223,3 +226,8 @@ def show(solution: Solution, as_json: bool) -> None:
         f"{solution.strategy} stopped: {solution.stop_reason}; confidence {confidence}; {usd(spend.usd)}, "
         f"{spend.tokens} tokens, {spend.calls} calls, {spend.seconds:.1f} s{more}; run {solution.run_id}"
     )
+
+
+def _verdict(told: Judgement) -> str:
+    score = told.verdict.score
+    return f"{told.verifier} {'unknown' if score is None else f'{score:.3g}'}{' (exact)' * told.verdict.exact}"

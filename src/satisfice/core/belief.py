@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,11 +14,14 @@ class Channel:
     `levels`: (P(level | right), P(level | wrong)) of each thing that it may say, each column summing to 1.
     `base_rate`: the share of right candidates behind its calibrated p. `trust` in [0, 1]: the share of its evidence
     that is news beside how often an answer was drawn; a verifier and the model it checks make the same mistakes.
+    `settled`: from (P(right) of the likeliest of n draws, votes and this verifier's word weighed together, n) to the
+    share of such answers that was right.
     """
 
     levels: tuple[tuple[float, float], ...]
     base_rate: float = 0.5
     trust: float = 1.0
+    settled: Callable[[float, int], float] | None = None
 
     def ratio(self, p: float) -> float:
         """The likelihood ratio, right to wrong, of a verdict with this calibrated probability."""

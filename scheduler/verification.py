@@ -1,0 +1,74 @@
+"""`Engine.verify`: what verifiers say of a candidate that is there already. A run like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..budgets.budget import Budget
+from ..core.effects import Sample
+from ..core.errors import CallerError, NoModelConfigured
+from ..core.task import Candidate, Contract
+from ..strategies.verify import Verify, samples_of
+from .spec import candidate_of, contract_of, task_of
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .live import OnEvent
+    from .solution import Solution
+
+NO_MODELS: tuple[str, ...] = ()  # a request that may use none at all
+
+
+async def verify(
+    self: Engine,
+    query: Any,
+    candidate: str | Candidate,
+    verifiers: Any = (),
+    *,
+    budget: float | Budget | None = None,
+    answer: str | Contract = "text",
+    choices: Sequence[str] = (),
+    schema: Mapping[str, Any] | None = None,
+    models: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    scope: Sequence[str] = (),
+    on_event: OnEvent | None = None,
+    on_cancel: Literal["raise", "best"] = "raise",
+) -> Solution:
+    """What `verifiers` say of a candidate (a completion's text, or a Candidate): `Solution.verdicts`, in the order in
+    which they were asked, those that ask no model first. All are asked; each verdict is billed, journaled and
+    calibrated by the policy. `stop_reason` is "verified" (every verdict is an exact pass), "refuted" (an exact one is
+    not) or "checked".
+
+    `verifiers`: one or several, each a verifier, a callable on the answer, or a name with its settings
+    ("regex:pattern=^4"). Models and a budget are needed only where one asks a model; a model that a verifier names
+    itself is allowed. Other options, and what is raised, as of `solve`.
+    """
+    task = task_of(query, contract_of(answer, choices, schema), verifiers, self.settings.prompts, scope)
+    if not task.checks:
+        raise CallerError("nothing to verify with: pass at least one verifier")
+    task = replace(task, known=(candidate_of(candidate, task.contract), *task.known))
+    asked = [sample for check in task.checks for sample in samples_of(check, task)]
+    return await self.solve(
+        task,
+        budget=budget if budget is not None or asked else Budget(calls=1),
+        strategy=Verify(),
+        models=_models(self, asked, models),
+        seed=seed,
+        on_event=on_event,
+        on_cancel=on_cancel,
+    )
+
+
+def _models(engine: Engine, asked: Sequence[Sample], models: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The allowed models, and those that verifiers name. None at all where none is configured, and none needed."""
+    own = tuple(dict.fromkeys(sample.model for sample in asked if sample.model is not None))
+    try:
+        names = engine.names(models)
+    except NoModelConfigured:
+        if any(sample.model is None for sample in asked):
+            raise
+        names = NO_MODELS
+    return tuple(dict.fromkeys((*names, *own)))

@@ -1,0 +1,230 @@
+"""`satisfice calibrate`: how good the verifiers of a bank are, and what their scores are worth as probabilities."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection
+from math import isfinite
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import CallerError, StoreError, UnknownName
+from .banks import bank_option, progress
+from .output import emit, json_option, note, table
+
+if TYPE_CHECKING:
+    from ..budgets.policy import Policy
+    from ..experiments import Bank
+    from ..experiments.verifying import Measured, Recorded
+
+
+@click.command()
+@bank_option
+@click.option("--verifier", "names", multiple=True, help="Only these recorded verifiers (repeat; see `bank info`).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write a policy that knows these verifiers.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw reliability diagrams (.png, .svg).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of folds and resamples.")
+@json_option
+def calibrate(
+    bank_path: Path, names: tuple[str, ...], out: Path | None, plot: Path | None, seed: int, as_json: bool
+) -> None:
+    """Measure the recorded verifiers of a bank: how well they tell right from wrong, how far their scores can be
+    believed, before and after calibration, and what a verdict is worth.
+
+    \b
+    satisfice calibrate --bank my-bank
+    satisfice calibrate --bank my-bank --verifier judge --plot reliability.png --out policy.json
+
+    \b
+    Figures are of questions that were not fitted on (five folds by question), with 95% intervals by question.
+      AUC        P(a right candidate scores above a wrong one); .5 is a coin
+      log loss   nats a verdict: raw score -> calibrated; "constant" says the base rate to everything
+      ECE        expected calibration error, before -> after
+      TPR, FPR   of saying "right" at a calibrated p of .5 or more
+      best of n  the candidate that this verifier likes best: P(right) claimed by its own p -> by what `n` teaches, true
+    """
+    from ..experiments import Bank
+    from ..experiments.diagram import check_place, draw
+
+    if plot is not None:
+        check_place(plot)
+    if out is not None and not out.parent.is_dir():
+        raise StoreError(f"cannot write {out}: there is no folder {out.parent}")
+    bank = Bank.open(bank_path)
+    for name in names:
+        if name not in bank.verifiers:
+            raise UnknownName.of("recorded verifier", name, bank.verifiers)
+    if not bank.verifiers:
+        raise CallerError(
+            f"bank {bank_path} holds no verdicts. They are recorded beside its draws: save it from Python as "
+            "Bank(questions, draws, manifest, verdicts={(question, model, arm, sample index): {verifier: "
+            "Scored(score, tokens, nanos)}}).save(path), which writes verdicts.parquet",
+            bank=str(bank_path),
+        )
+    measured, recorded, skipped = _measured(bank, names or bank.verifiers, bool(names), seed, as_json)
+    if plot is not None:
+        draw(measured, recorded, plot, f"Reliability of the verifiers in {bank_path.name}")
+    policy = _policy(bank, [one.name for one in measured], seed, as_json) if out is not None else None
+    if policy is not None and out is not None:
+        try:
+            policy.save(out)
+        except OSError as error:
+            raise StoreError(f"cannot write {out}: {error.strerror}") from error
+    if as_json:
+        emit(_plain(measured, skipped, bank_path, out, plot))
+        return
+    _show(measured, bank_path)
+    _picture(measured, recorded)
+    for line in (*map(verdict_on, measured), *(f"{name}: {why}" for name, why in skipped.items())):
+        click.echo(fill(line, 110, subsequent_indent="  ", break_on_hyphens=False))
+    for what, place in (("Policy", out), ("Picture", plot)):
+        if place is not None:
+            click.echo(f"{what}: {place}")
+
+
+def _measured(
+    bank: Bank, names: Collection[str], named: bool, seed: int, as_json: bool
+) -> tuple[list[Measured], list[Recorded], dict[str, str]]:
+    """Every verifier that can be measured; the others with the reason. One that was asked for by name has to be."""
+    from ..experiments.verifying import Recorded, measured
+
+    found: list[Measured] = []
+    kept: list[Recorded] = []
+    skipped: dict[str, str] = {}
+    with progress("measuring verifiers", as_json) as tell:
+        for i, name in enumerate(names):
+            recorded = Recorded.of(bank, name)
+            try:
+                found.append(measured(recorded, seed=seed))
+                kept.append(recorded)
+            except CallerError as error:
+                if named:
+                    raise
+                skipped[name] = str(error)
+            if tell is not None:
+                tell(i + 1, len(names))
+    if not found:
+        raise CallerError(f"no verifier of this bank can be measured: {'; '.join(skipped.values())}")
+    return found, kept, skipped
+
+
+def _policy(bank: Bank, names: Collection[str], seed: int, as_json: bool) -> Policy:
+    """The policy of `fit`, with these verifiers. A bank with single draws teaches nothing of votes; of its verifiers
+    all the same."""
+    from ..budgets.policy import Policy
+    from ..experiments import fit
+    from ..experiments.verifying import fit_verifiers
+
+    with progress("fitting the policy", as_json):
+        try:
+            policy = fit(bank)
+        except CallerError as error:
+            note(f"the policy knows the verifiers only: {error}")
+            return Policy(name="verifiers", verifiers=fit_verifiers(bank, names=names, seed=seed))
+    return policy.model_copy(update={"verifiers": {k: v for k, v in policy.verifiers.items() if k in names}})
+
+
+# -- output -----------------------------------------------------------------------------------------------------------
+
+
+def informative(one: Measured) -> bool:
+    """Whether it tells right from wrong at all: there is a calibration that beats the base rate on held-out questions,
+    and the AUC's interval is above a coin's."""
+    return one.family != "constant" and one.auc.low > 0.5 and one.loss.estimate < one.constant_loss
+
+
+def verdict_on(one: Measured) -> str:
+    """What the figures say, in words."""
+    if not informative(one):
+        return (
+            f"{one.name}: tells nothing here. Its calibrated log loss of {one.loss.estimate:.3f} is that of saying the "
+            f"base rate to everything ({one.constant_loss:.3f}; AUC {_interval(one.auc)}): don't pay for it on such "
+            "questions."
+        )
+    how = "improves" if one.gain.low > 0 else "does not measurably improve" if one.gain.high >= 0 else "worsens"
+    free = "free" if one.bits_per_usd is None else f"{one.bits_per_usd:,.0f} bits per dollar"
+    said = f"{one.name}: tells {one.bits:.2f} bits a verdict ({free}). Calibration ({one.family}) {how} its log loss"
+    said += f" by {_interval(one.gain, 3)}."
+    n, claimed, now, true = one.selected.gaps[-1] if one.selected.gaps else (1, 0.0, 0.0, 0.0)
+    if n > 1 and claimed - true > 0.02:
+        said += f" The best of {n} is right {true:.0%} of the time, while its own p claims {claimed:.0%}"
+        said += f" (with n known {now:.0%})." if one.selected.form != "ignored" else "."
+    if one.unknown:
+        said += f" {one.unknown} verdicts were unknown."
+    return said
+
+
+def _show(measured: list[Measured], bank_path: Path) -> None:
+    rows = [
+        (
+            one.name,
+            f"{one.verdicts} / {one.questions}",
+            f"{one.base_rate:.3f}",
+            _interval(one.auc),
+            f"{one.raw_loss.estimate:.3f} -> {one.loss.estimate:.3f}",
+            f"{one.constant_loss:.3f}",
+            _interval(one.gain, 3, sign=True),
+            f"{one.raw_ece.estimate:.3f} -> {one.ece.estimate:.3f}",
+            one.family,
+        )
+        for one in measured
+    ]
+    columns = ["verifier", "n / questions", "base rate", "AUC [95%]", "log loss", "constant", "gain [95%]", "ECE", "by"]
+    table(columns, rows, title=f"{bank_path}: calibration on held-out questions")
+    uses = []
+    for one in measured:
+        r, gap = one.rates, one.selected.gaps[-1] if one.selected.gaps else None
+        uses.append(
+            (
+                one.name,
+                f"{r.tpr:.2f} [{r.tpr_interval[0]:.2f}, {r.tpr_interval[1]:.2f}]",
+                f"{r.fpr:.2f} [{r.fpr_interval[0]:.2f}, {r.fpr_interval[1]:.2f}]",
+                f"of {gap[0]}: {gap[1]:.2f} -> {gap[2]:.2f}, {gap[3]:.2f}" if gap else "",
+                f"{one.bits:.3f}",
+                "free" if one.bits_per_usd is None else f"{one.bits_per_usd:,.0f}",
+            )
+        )
+    click.echo()
+    columns = ["verifier", "TPR at p >= .5", "FPR", "best of n: claimed, true", "bits", "bits/$"]
+    table(columns, uses, right="bits bits/$")
+    click.echo()
+
+
+def _picture(measured: list[Measured], recorded: list[Recorded]) -> None:
+    from ..core.errors import MissingExtra
+    from ..experiments.diagram import terminal
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
+    try:
+        click.echo(terminal(measured, recorded, width) + "\n")
+    except MissingExtra:
+        note("(no terminal picture: pip install 'satisfice[plot]')")
+
+
+def _plain(
+    measured: list[Measured], skipped: dict[str, str], bank: Path, out: Path | None, plot: Path | None
+) -> dict[str, Any]:
+    from ..experiments.verifying import to_dict
+
+    rows = [{**to_dict(one), "informative": informative(one), "says": verdict_on(one)} for one in measured]
+    places = {"policy": str(out) if out else None, "picture": str(plot) if plot else None}
+    data: dict[str, Any] = _finite({"bank": str(bank), "verifiers": rows, "skipped": skipped, **places})
+    return data
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _interval(interval: Any, digits: int = 2, sign: bool = False) -> str:
+    plus = "+" if sign else ""
+    return f"{interval.estimate:{plus}.{digits}f} [{interval.low:{plus}.{digits}f}, {interval.high:{plus}.{digits}f}]"
