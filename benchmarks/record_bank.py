@@ -7,9 +7,9 @@
     python benchmarks/record_bank.py build work experiments/banks/verifiers
 
 `isomorphic_strings` depends on Python's hash seed, which was not fixed: its questions are those in the bank, the others
-come out the same. Each step goes on where it was stopped. One CPU thread makes about 25 tokens a second of draws with the 0.5B model and
-4 verdicts a second with the embedded one: some two hours in all. Small models judging small models: the verdicts tell
-little, and the bank says how little.
+come out the same. Each step goes on where it was stopped. One CPU thread makes about 25 tokens a second of draws with
+the 0.5B model and 4 verdicts a second with the embedded one: some two hours in all. Small models judging small models:
+the verdicts tell little, and the bank says how little.
 """
 
 from __future__ import annotations

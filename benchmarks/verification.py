@@ -5,8 +5,8 @@
     python benchmarks/verification.py game24 game24_tot_steps.jsonl.gz
 
 The last one wants the recorded tree-of-thought steps of princeton-nlp/tree-of-thought-llm, one JSON object a puzzle
-with `question_id` and `steps` of `new_ys` and `values`. Its verifier is GPT-4's recorded value of a state ("sure", "likely",
-"impossible", three votes); its label is computed here: whether 24 can be reached from the numbers that are left.
+with `question_id` and `steps` of `new_ys` and `values`. Its verifier is GPT-4's recorded value of a state ("sure",
+"likely", "impossible", three votes); its label is computed here: whether 24 can be reached from the numbers left.
 """
 
 from __future__ import annotations

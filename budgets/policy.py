@@ -19,9 +19,9 @@ Kind = tuple[Share, Share, Share]
 
 class VerifierPolicy(BaseModel):
     """What a bank taught of one verifier: how its score becomes P(right), what it will say of right and of wrong
-    candidates (`model`), how much of that is news beside the votes (`trust`), what became of states in which both were weighed
-    (`settled`), error rates, drift of its scores, and
-    what one verdict cost on average (`usd`). `questions` and `verdicts` are how many there were."""
+    candidates (`model`), how much of that is news beside the votes (`trust`), what became of states in which both were
+    weighed (`settled`), the correction of a winner of many by its score alone (`selected`), error rates, drift of its
+    scores, and what one verdict cost on average (`usd`). `questions` and `verdicts` are how many there were."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

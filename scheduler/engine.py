@@ -47,7 +47,7 @@ from .solution import Solution, Spend, solution_of, spend_of, waiting_of
 from .spec import Spec, check_options, contract_of, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
 from .tools import Tool
-from .verification import NO_MODELS, verify
+from .verification import NO_MODELS, named_by, verify
 
 OnCancel = Literal["raise", "best"]
 
@@ -143,6 +143,7 @@ class Engine:
         contract = contract_of(answer, choices, schema)
         task = task_of(query, contract, checks, self.settings.prompts, scope)
         names = self.names(models) if models != NO_MODELS else NO_MODELS
+        names = tuple(dict.fromkeys((*names, *named_by(task))))
         if isinstance(strategy, str):
             strategy = find(choose(strategy, bool(task.checks)))
         seed = randbits(31) if seed is None else seed

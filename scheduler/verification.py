@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..budgets.budget import Budget
 from ..core.effects import Sample
 from ..core.errors import CallerError, NoModelConfigured
-from ..core.task import Candidate, Contract
+from ..core.task import Candidate, Contract, Task
 from ..strategies.verify import Verify, samples_of
 from .spec import candidate_of, contract_of, task_of
 
@@ -50,7 +50,7 @@ async def verify(
     if not task.checks:
         raise CallerError("nothing to verify with: pass at least one verifier")
     task = replace(task, known=(candidate_of(candidate, task.contract), *task.known))
-    asked = [sample for check in task.checks for sample in samples_of(check, task)]
+    asked = asked_of(task)
     return await self.solve(
         task,
         budget=budget if budget is not None or asked else Budget(calls=1),
@@ -62,13 +62,21 @@ async def verify(
     )
 
 
+def asked_of(task: Task) -> list[Sample]:
+    """The completions that the task's checks declare."""
+    return [sample for check in task.checks for sample in samples_of(check, task)]
+
+
+def named_by(task: Task) -> tuple[str, ...]:
+    """The models that its checks name themselves: who passes such a check allows them."""
+    return tuple(dict.fromkeys(sample.model for sample in asked_of(task) if sample.model is not None))
+
+
 def _models(engine: Engine, asked: Sequence[Sample], models: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The allowed models, and those that verifiers name. None at all where none is configured, and none needed."""
-    own = tuple(dict.fromkeys(sample.model for sample in asked if sample.model is not None))
+    """The allowed models; none at all where none is configured, and none needed."""
     try:
-        names = engine.names(models)
+        return engine.names(models)
     except NoModelConfigured:
         if any(sample.model is None for sample in asked):
             raise
-        names = NO_MODELS
-    return tuple(dict.fromkeys((*names, *own)))
+        return NO_MODELS

@@ -16,6 +16,7 @@ from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict, Verifier, name_of
 from .prompting import draw
+from .verify import in_order, samples_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,9 @@ class BestOfN:
         return answer
 
     def _plan(self, task: Task, sample: Sample) -> Plan[Answer]:
-        paid = tuple(c for c in task.checks if self.samples is None and _costs(c, task))
-        state = _State(task, tuple(c for c in task.checks if c not in paid), paid)
+        paid = tuple(c for c in task.checks if self.samples is None and samples_of(c, task))
+        free = tuple(c for c in in_order(task.checks, task) if not any(c is p for p in paid))
+        state = _State(task, free, paid)
         fresh: tuple[Candidate | None, ...] = task.known
         most, drawn = self.most if self.samples is None else self.samples, 0
         while True:
@@ -99,19 +101,14 @@ CONSIDERED = 4  # answers that are considered for a check, the most promising on
 _NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 
 
-def _costs(check: Verifier, task: Task) -> bool:
-    needs = getattr(check, "needs", None)
-    return needs is not None and bool(tuple(needs(task)))
-
-
 @dataclass(slots=True)
 class _Judged:
     """A distinct answer, how often it was drawn, and what its checks made of it."""
 
     candidate: Candidate
     count: int = 1
-    said: dict[str, float] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
+    said: dict[int, tuple[str, float]] = field(default_factory=dict)  # by the check's place: names may be alike
+    asked: set[int] = field(default_factory=set)
     passes: int = 0
     passed: bool = False
     refuted: bool = False
@@ -119,7 +116,7 @@ class _Judged:
     @property
     def promise(self) -> float:
         odds = float(self.count)
-        for p in self.said.values():
+        for _, p in self.said.values():
             odds *= p / (1 - p)
         return odds
 
@@ -157,9 +154,9 @@ class _State:
     def ask(self, score: Score) -> Plan[None]:
         """Asks a verifier of an answer, and keeps what it says."""
         one = self.judged[score.candidate.key or ""]
-        name = name_of(score.verifier)
+        name, place = name_of(score.verifier), self._place(score.verifier)
         verdict: Verdict = yield from score
-        one.asked.add(name)
+        one.asked.add(place)
         if verdict.score is None:
             return
         if verdict.exact:
@@ -168,9 +165,12 @@ class _State:
             one.passed = one.passes == len(self.free) + len(self.paid)
         else:
             p = verdict.p if verdict.p is not None else verdict.score
-            one.said[name] = min(max(p, 0.02), 0.98)
+            one.said[place] = (name, min(max(p, 0.02), 0.98))
             if score.verifier in self.free:
                 self.graded.setdefault(name)
+
+    def _place(self, check: Verifier) -> int:
+        return next(i for i, one in enumerate(self.task.checks) if one is check)
 
     @property
     def hopeless(self) -> bool:
@@ -188,7 +188,7 @@ class _State:
         """The evidence, those that may be given first."""
         offered = self.offered
         rest = [one for one in self.judged.values() if one not in offered]
-        said = [Evidence(one.count, tuple(one.said.items())) for one in offered]
+        said = [Evidence(one.count, tuple(one.said.values())) for one in offered]
         return (*said, *(Evidence(one.count, refuted=True) for one in rest))
 
     def answer(self) -> Answer | None:
@@ -205,7 +205,7 @@ class _State:
         options = []
         offered = self.offered
         for one in sorted(offered, key=lambda one: -one.promise)[:CONSIDERED]:
-            left = [c for c in self.paid if name_of(c) not in one.asked]
+            left = [c for c in self.paid if self._place(c) not in one.asked]
             for checks in chain(((c,) for c in left), [tuple(left)] if len(left) > 1 else []):
                 belief = CheckBelief(answers, offered.index(one), tuple(map(name_of, checks)))
                 step = tuple(Score(c, self.task, one.candidate) for c in checks)
