@@ -179,7 +179,7 @@ def bank(path: Path, names: tuple[str, ...], orders: int) -> None:
             ece = f"{row.calibration.ece:.3f}" if row.calibration else ""
             at = [f"{row.net.estimate / price:.2f}" if row.net and row.worth == w else "" for w in worths]
             shown = f"{row.accuracy.estimate:.3f} [{row.accuracy.low:.3f}, {row.accuracy.high:.3f}]"
-            click.echo(f"| {row.strategy} | {shown} | {row.calls or 0:.1f} | {' | '.join(at)} | {ece} |")
+            click.echo(f"| {row.name} | {shown} | {row.calls or 0:.1f} | {' | '.join(at)} | {ece} |")
 
 
 def _calibration(found: Sequence[Measured]) -> None:

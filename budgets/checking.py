@@ -71,7 +71,8 @@ def information(p: float, channel: Channel) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CheckBelief:
-    """About asking `verifiers` of answer `index`, beside the answers so far."""
+    """About asking the first of `verifiers` of answer `index`, and then the others as far as each is still worth its
+    price: a cascade. The others are asked in the order of information per dollar."""
 
     answers: Answers
     index: int
@@ -87,8 +88,43 @@ class CheckBelief:
         if terms.steps <= 0:
             return STOP
         now = posterior(self.answers, terms.priors)
-        gain = after_check(now, self.index, joint(terms.priors, self.verifiers), terms) - _value(now, terms)
-        return Continuation(1, gain, terms.cost, terms.seconds) if gain > NOTHING else STOP
+        mine = now.answers[self.index]
+        rest = max((a for i, a in enumerate(now.answers) if i != self.index), default=0.0)
+        value, cost = _cascade(mine, rest, now.total, self._order(now.p(self.index), terms), terms, asked=False)
+        gain = value / now.total - _value(now, terms)
+        return Continuation(1, gain, cost / now.total, terms.seconds) if gain > NOTHING else STOP
+
+    def _order(self, p: float, terms: Terms) -> list[tuple[Channel, float]]:
+        """(channel, expected dollars) of each verifier in the order in which they are asked."""
+        costs = terms.parts or (terms.cost,) * len(self.verifiers)
+        stages = [(terms.priors.channel(name), cost) for name, cost in zip(self.verifiers, costs, strict=True)]
+        if len(stages) > 1:
+            few = [(Channel(merged(list(channel.levels), STAGE)), cost) for channel, cost in stages]
+            rest = sorted(few[1:], key=lambda stage: -information(p, stage[0]) / max(stage[1], TINY))
+            stages = [few[0], *rest[: STAGES - 1]]
+        return stages
+
+
+STAGES, STAGE = 3, 6  # verifiers that a cascade looks ahead to, and levels of each
+
+
+def _cascade(
+    mine: float, rest: float, total: float, stages: list[tuple[Channel, float]], terms: Terms, asked: bool
+) -> tuple[float, float]:
+    """(value, expected dollars), both times `total`, of asking stage after stage while it pays. `mine`: the mass of
+    the asked answer, `rest` that of the best other one, `total` that of all; `asked`: stopping is a choice."""
+    stop = total * terms.value(max(mine, rest) / total) if total > 0 else 0.0
+    if not stages or total <= 0:
+        return stop, 0.0
+    (channel, price), then = stages[0], stages[1:]
+    value, cost = 0.0, price * total
+    for right, wrong in channel.levels:
+        after = right * mine + wrong * (total - mine)
+        worth, dollars = _cascade(right * mine, wrong * rest, after, then, terms, asked=True)
+        value, cost = value + worth, cost + dollars
+    if asked and value - terms.price * cost <= stop:
+        return stop, 0.0
+    return value, cost
 
 
 NOTHING = 1e-9

@@ -11,7 +11,7 @@ from ..budgets.budget import Budget
 from ..budgets.policy import Policy
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
-from ..core.effects import Effect
+from ..core.effects import Effect, Score
 from ..core.plans import Answer
 from ..core.verdict import Verdict
 from .codec import plain
@@ -103,7 +103,9 @@ class Economics:
         price = frame.price if frame.price is not None else _per(1 + self.scarcity, worth)
         steps, cap = self._payable(frame, quote, now)
         wrong = _per(self.budget.wrong, worth)
-        terms = Terms(price, quote.usd, steps, self.priors, wrong, quote.seconds, self.budget.per_second)
+        checks = step if len(step) > 1 and isinstance(step[0], Score) else ()
+        parts = tuple(quote_step(self.tariff, (check,)).usd for check in checks)
+        terms = Terms(price, quote.usd, steps, self.priors, wrong, quote.seconds, self.budget.per_second, parts)
         return terms, cap
 
     @staticmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, ClassVar
 
 from ..budgets.beliefs import Committed, ExactBelief
@@ -63,10 +62,8 @@ class BestOfN:
             else:
                 choice = yield from Choose(state.answer(), tuple(options))
                 size, step = choice.size, options[choice.index].step
-                if not isinstance(step[0], Sample):
-                    for score in step:
-                        if isinstance(score, Score):
-                            yield from state.ask(score)
+                if isinstance(step[0], Score):  # what may follow is decided when its verdict is known
+                    yield from state.ask(step[0])
                     fresh = ()
                     continue
             fresh = yield from Gather((sample,) * size, at_least=1)
@@ -201,13 +198,16 @@ class _State:
         return Answer(first.candidate, "best_score", belief, tuple(one.candidate for one in offered))
 
     def checks(self, answers: Answers) -> list[Option]:
-        """Each paid verifier of each promising answer that it was not asked of, and all that are left of it at once."""
+        """Each paid verifier of each promising answer that it was not asked of, with those that may follow it."""
         options = []
         offered = self.offered
         for one in sorted(offered, key=lambda one: -one.promise)[:CONSIDERED]:
             left = [c for c in self.paid if self._place(c) not in one.asked]
-            for checks in chain(((c,) for c in left), [tuple(left)] if len(left) > 1 else []):
+            # Alone too: the purse may have enough for one and not for all.
+            alone = [(c,) for c in left]
+            led = [(c, *(other for other in left if other is not c)) for c in left] if len(left) > 1 else []
+            for checks in (*led, *alone):
                 belief = CheckBelief(answers, offered.index(one), tuple(map(name_of, checks)))
                 step = tuple(Score(c, self.task, one.candidate) for c in checks)
-                options.append(Option(belief, step, "+".join(map(name_of, checks))))
+                options.append(Option(belief, step, f"check {name_of(checks[0])}"))
         return options

@@ -432,7 +432,7 @@ def test_confidence_is_a_probability_where_every_verifier_is_measured() -> None:
 def test_decisions_and_verdicts_are_in_the_solution() -> None:
     solution = solved(policy(judge=SHARP, second=WEAK), budget=RICH)
     names = {a.name for d in solution.decisions for a in d.alternatives}
-    assert {"draw", "draw+judge", "judge"} <= names
+    assert {"draw", "draw+judge", "check judge"} <= names
     assert any(map(checked, solution.decisions))
     assert solution.spend.calls == len(solution.candidates) + sum(map(_asks, solution.decisions))
     again = Solution.from_dict(solution.to_dict(), Task.of("1 + 1?", "number"))

@@ -452,3 +452,32 @@ def test_a_draw_is_a_way_on_that_can_be_paid(
         assert way.gain <= 1 + EPS
     assert (p_right(answers, at) is None) == (all(a.refuted for a in answers))
     assert p_right((Evidence(said=(("unheard", 0.5),)),), at) is None
+
+
+def _cascading() -> tuple[Priors, tuple[str, str]]:
+    """Priors with a weak verifier and a strong one."""
+    weak, strong = Channel(((0.3, 0.7), (0.7, 0.3))), Channel(((0.05, 0.95), (0.95, 0.05)))
+    return replace(DEFAULT_PRIORS, channels={"weak": weak, "strong": strong}), ("weak", "strong")
+
+
+def test_a_cascade_asks_the_dear_verifier_only_where_the_cheap_one_left_doubt() -> None:
+    priors, names = _cascading()
+    answers = (Evidence(1), Evidence(1))
+    at = Terms(price=0.004, cost=11.0, steps=9, priors=priors, parts=(1.0, 10.0))
+    cascade = CheckBelief(answers, 0, names).best(at)
+    both = CheckBelief(answers, 0, names).best(replace(at, price=0.0))
+    assert 1.0 < cascade.cost < 11.0  # sometimes the cheap verdict is enough
+    weak = CheckBelief(answers, 0, ("weak",)).best(replace(at, cost=1.0, parts=()))
+    assert cascade.net(at) >= weak.net(at) - 1e-12
+    strong = CheckBelief(answers, 0, ("strong",)).best(replace(at, cost=10.0, parts=()))
+    assert both.gain >= strong.gain - 1e-12  # a further verdict never tells less
+
+
+def test_the_rest_of_a_cascade_goes_by_information_per_dollar() -> None:
+    priors, _ = _cascading()
+    belief = CheckBelief((Evidence(1),), 0, ("first", "weak", "strong"))
+    same = Terms(price=0.01, cost=3.0, steps=9, priors=priors, parts=(1.0, 1.0, 1.0))
+    dearer = replace(same, parts=(1.0, 1.0, 50.0))
+    strong, weak = priors.channels["strong"], priors.channels["weak"]
+    assert [c.levels for c, _ in belief._order(0.4, same)[1:]] == [strong.levels, weak.levels]
+    assert [c.levels for c, _ in belief._order(0.4, dearer)[1:]] == [weak.levels, strong.levels]

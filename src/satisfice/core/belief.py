@@ -60,6 +60,7 @@ class Terms:
     `price`: value (probability units) that a dollar must buy. `wrong`: cost of a wrong answer as a share of a
     right one's worth. `cost`: expected dollars of one step. `seconds`: expected seconds of one wave, however wide
     it is. `per_second`: dollars that a second is worth. `steps`: how many steps the purse can pay at their worst.
+    `parts`: where a step is several checks, expected dollars of each.
     """
 
     price: float
@@ -69,6 +70,7 @@ class Terms:
     wrong: float = 0.0
     seconds: float = 0.0
     per_second: float = 0.0
+    parts: tuple[float, ...] = ()
 
     @property
     def step_price(self) -> float:
