@@ -464,7 +464,7 @@ def _cascading() -> tuple[Priors, tuple[str, str]]:
 def test_a_cascade_asks_the_dear_verifier_only_where_the_cheap_one_left_doubt() -> None:
     priors, names = _cascading()
     answers = (Evidence(1), Evidence(1))
-    at = Terms(price=0.004, cost=11.0, steps=9, priors=priors, parts=(1.0, 10.0))
+    at = Terms(price=0.015, cost=11.0, steps=9, priors=priors, parts=(1.0, 10.0))
     cascade = CheckBelief(answers, 0, names).best(at)
     both = CheckBelief(answers, 0, names).best(replace(at, price=0.0))
     assert 1.0 < cascade.cost < 11.0  # sometimes the cheap verdict is enough
