@@ -19,9 +19,11 @@ Kind = tuple[Share, Share, Share]
 
 class VerifierPolicy(BaseModel):
     """What a bank taught of one verifier: how its score becomes P(right), what it will say of right and of wrong
-    candidates (`model`), how much of that is news beside the votes (`trust`), what became of states in which both were
-    weighed (`settled`), the correction of a winner of many by its score alone (`selected`), error rates, drift of its
-    scores, and what one verdict cost on average (`usd`). `questions` and `verdicts` are how many there were."""
+    candidates (`model`), how much of that is news beside the votes (`trust`) and how much is left of it between answers
+    to the same question (`within`: much of what a score tells is which questions are easy), what became of states in
+    which both were weighed (`settled`), the correction of a winner of many by its score alone (`selected`), error
+    rates, drift of its scores, and what one verdict cost on average (`usd`). `questions` and `verdicts` are how many
+    there were."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +31,7 @@ class VerifierPolicy(BaseModel):
     model: ScoreModel
     selected: Selected = Selected()
     trust: Share = 1.0
+    within: Share = 1.0
     settled: Selected = Selected()
     rates: Rates | None = None
     drift: Drift | None = None
@@ -42,17 +45,25 @@ class VerifierPolicy(BaseModel):
         return (1 - widen) * self.calibration(score, kind) + widen * self.model.base_rate
 
     def channel(self) -> Channel:
-        """The same for planning."""
+        """The same for planning: what is expected of verdicts to come is what they tell within a question."""
+        base = self.model.base_rate
+        odds = (1 - base) / base
+        if self.trust:
+            # Tempering shifts the base rate at which a verdict says nothing: verdicts are read as they were planned.
+            _, yes, no = self._tempered(self.trust)
+            odds *= (base / (1 - base) * no / yes) ** (1 / self.trust)
+        levels, _, _ = self._tempered(min(self.trust, self.within))
+        return Channel(levels, 1 / (1 + odds), self.trust, self.settled)
+
+    def _tempered(self, trust: float) -> tuple[tuple[tuple[float, float], ...], float, float]:
+        """(P(level | right), P(level | wrong)) where so much of the evidence counts, and the masses of either."""
         base, found = self.model.base_rate, []
         for p, right, wrong in self.model.levels:
-            ratio = (p / (1 - p) * (1 - base) / base) ** self.trust
+            ratio = (p / (1 - p) * (1 - base) / base) ** trust
             new = base * ratio / (base * ratio + 1 - base)
             found.append(((right + wrong) * new, (right + wrong) * (1 - new)))
         yes, no = (sum(column) for column in zip(*found, strict=True))
-        # Tempering shifts the base rate at which a verdict says nothing: verdicts must be read as they are planned.
-        k = base / (1 - base) * no / yes if self.trust else 1.0
-        odds = (1 - base) / base * k ** (1 / self.trust) if self.trust else (1 - base) / base
-        return Channel(tuple((a / yes, b / no) for a, b in found), 1 / (1 + odds), self.trust, self.settled)
+        return tuple((a / yes, b / no) for a, b in found), yes, no
 
 
 class Policy(BaseModel):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ..budgets.calibrators import Rates, ScoreModel
+from ..budgets.calibrators import Rates, ScoreModel, logit
 from ..budgets.checking import information
 from ..budgets.evidence import Answers, Evidence, posterior
 from ..budgets.policy import VerifierPolicy
@@ -137,8 +137,40 @@ def _trusted(bank: Bank, verifier: VerifierPolicy, name: str, priors: Priors, se
         "with_verdicts_log_loss": round(losses[best], 5),
         "settled_log_loss": round(settled.losses.get(settled.form, losses[best]), 5),
     }
-    changed = {"trust": best, "settled": settled.model, "provenance": {**verifier.provenance, **facts}}
+    facts["slope_within"] = round(_within(bank, name, verifier), 4)
+    within = min(1.0, max(0.0, facts["slope_within"]))
+    changed = {
+        "trust": best,
+        "within": within,
+        "settled": settled.model,
+        "provenance": {**verifier.provenance, **facts},
+    }
     return verifier.model_copy(update=changed)
+
+
+def _within(bank: Bank, name: str, verifier: VerifierPolicy) -> float:
+    """The slope of a verdict's log-odds between a right and a wrong answer to the same question: 1 where they tell the
+    two apart as well as they tell right from wrong over all questions, 0 where they only tell easy questions from hard
+    ones. By conditional logistic regression (Breslow & Day 1980) over pairs of different answers."""
+    import numpy as np
+
+    gaps = []
+    for group, row in bank.draws.items():
+        kind, seen = bank.questions[group[0]].kind, {}
+        for draw in row:
+            said = bank.verdicts.get((*group, draw.sample_index), {}).get(name)
+            if draw.key is not None and draw.key not in seen and said is not None and said.score is not None:
+                seen[draw.key] = (draw.correct, logit(verifier.p(said.score, kind)))
+        right = [x for correct, x in seen.values() if correct]
+        gaps += [x - y for x in right for correct, y in seen.values() if not correct]
+    if not any(gaps):
+        return 1.0 if not gaps else 0.0
+    gap, slope = np.asarray(gaps), 0.5
+    for _ in range(20):  # Newton's method on a concave function; one right answer among many is weighed by pairs
+        lost = 1 / (1 + np.exp(np.clip(slope * gap, -30, 30)))
+        step = float(gap @ lost) / max(1e-9, float((gap**2) @ (lost * (1 - lost))))
+        slope = min(3.0, max(-3.0, slope + step))
+    return float(slope)
 
 
 Prefix = tuple[Answers, tuple[bool, ...], str]

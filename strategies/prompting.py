@@ -8,6 +8,7 @@ from ..core import templates
 from ..core.completions import Message
 from ..core.effects import Sample
 from ..core.task import Task
+from ..core.verdict import wanted
 
 if TYPE_CHECKING:
     from ..core.completions import Params
@@ -34,8 +35,8 @@ def asking(task: Task, template: str | None = None) -> tuple[Message, ...]:
 
 
 def draw(task: Task, model: str | None, params: Params) -> Sample:
-    """The effect that draws one candidate."""
-    return Sample(asking(task), task, model, params)
+    """The effect that draws one candidate, asked for as the task's checks want it."""
+    return Sample(asking(task), task, model, wanted(task.checks, params))
 
 
 def packaged(name: str) -> str:

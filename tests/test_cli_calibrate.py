@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from satisfice import Policy
+from satisfice.budgets.calibrators import EnsembleModel
 from satisfice.cli import main
 from satisfice.cli.calibrating import informative, verdict_on
 from satisfice.experiments import Bank, Draw, Question
@@ -122,6 +123,16 @@ def test_the_policy_knows_votes_and_verifiers(run, bank, tmp_path):
     assert judge.usd == pytest.approx(2.5e-6)
     run("--bank", "bank", "--verifier", "judge", "--out", "one.json")
     assert set(Policy.load(tmp_path / "one.json").verifiers) == {"judge"}
+
+
+def test_an_ensemble_is_written_and_can_be_asked(run, bank, tmp_path):
+    code, out = run("--bank", "bank", "--ensemble", "ensemble.json")[:2]
+    assert code == 0
+    assert "Ensemble of judge (weight" in out
+    assert "Left out: noise:" in " ".join(out.split())
+    model = EnsembleModel.model_validate_json((tmp_path / "ensemble.json").read_bytes())
+    assert [part.name for part in model.parts] == ["judge"]
+    assert model({"judge": 0.9}) > model({"judge": 0.1})
 
 
 def test_single_draws_teach_of_verifiers_all_the_same(run, tmp_path):

@@ -6,10 +6,13 @@ from dataclasses import replace
 from math import exp, log
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satisfice import Budget, Engine, Price, ScriptedModel, Solution
+from satisfice.core.completions import Completion, Request, Response, Usage
 from satisfice.core.errors import CallerError
 from satisfice.core.task import Candidate, Task
 from satisfice.verifiers.confidence import Agreement, Confidence, PTrue, agreement
@@ -97,3 +100,19 @@ def test_agreement_with_the_others() -> None:
     assert Agreement()(task, known[3]).score is None
     assert Agreement()(TASK, known[0]).score is None
     assert Agreement()(replace(TASK, known=(answer("7"), answer("7"))), answer("7")).score == 1.0
+
+
+def test_draws_are_asked_for_what_confidence_reads() -> None:
+    def log(request: Request, index: int) -> Response:
+        assert request.params.logprobs
+        return Response((Completion("Answer: 4", tokens=2, logprobs=(-0.1, -0.3)),), Usage(5, 2))
+
+    async def main() -> Solution:
+        engine = Engine("m", journal=False)
+        engine.register("m", ScriptedModel(log), Price.per_million(1, 1))
+        async with engine:
+            budget = Budget(calls=1)
+            return await engine.solve("2 + 2?", answer="number", checks=[Confidence()], budget=budget)
+
+    (judgement,) = anyio.run(main).verdicts
+    assert judgement.verdict.score == pytest.approx(exp(-0.2), abs=1e-4)

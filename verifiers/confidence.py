@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, fsum
 from typing import Literal, get_args
 
+from ..core.completions import Params
 from ..core.errors import CallerError
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict
@@ -48,6 +49,11 @@ class Confidence:
         if not self.name:
             suffix = "" if self.by == "probability" else "_of_alternatives"
             object.__setattr__(self, "name", f"confidence_{self.kind}{suffix}")
+
+    def wants(self, params: Params) -> Params:
+        """What a draw has to be asked for, so that there is something to read."""
+        tops = max(params.top_logprobs, 5 if self.by == "alternatives" and not params.top_logprobs else 0)
+        return replace(params, logprobs=True, top_logprobs=tops)
 
     def __call__(self, task: Task, candidate: Candidate) -> Verdict:
         tokens = self._tokens(candidate)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..budgets.calibrators import EnsembleModel, logit
+from ..core.completions import Params
 from ..core.effects import Effect, Gather, Race, Score
 from ..core.errors import CallerError
 from ..core.plans import Plan
 from ..core.task import Candidate, Task
-from ..core.verdict import Verdict, Verifier, name_of
+from ..core.verdict import Verdict, Verifier, name_of, wanted
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Ensemble:
     def needs(self, task: Task) -> tuple[Effect[Verdict], ...]:
         """Each part once."""
         return tuple(Score(part, task, _NOBODY) for part in self._kept(task))
+
+    def wants(self, params: Params) -> Params:
+        """What its parts want of a draw."""
+        return wanted(self.parts, params)
 
     def _kept(self, task: Task) -> list[Verifier]:
         """The parts that the model knows, those that ask for the fewest completions first."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..budgets.policy import Policy
     from ..experiments import Bank
     from ..experiments.verifying import Measured, Recorded
+    from ..verifiers.calibration import FittedEnsemble
 
 
 @click.command()
@@ -27,10 +28,17 @@ if TYPE_CHECKING:
 @click.option("--verifier", "names", multiple=True, help="Only these recorded verifiers (repeat; see `bank info`).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write a policy that knows these verifiers.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw reliability diagrams (.png, .svg).")
+@click.option("--ensemble", type=click.Path(dir_okay=False, path_type=Path), help="Write an ensemble of them (JSON).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of folds and resamples.")
 @json_option
 def calibrate(
-    bank_path: Path, names: tuple[str, ...], out: Path | None, plot: Path | None, seed: int, as_json: bool
+    bank_path: Path,
+    names: tuple[str, ...],
+    out: Path | None,
+    plot: Path | None,
+    ensemble: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Measure the recorded verifiers of a bank: how well they tell right from wrong, how far their scores can be
     believed, before and after calibration, and what a verdict is worth.
@@ -38,6 +46,7 @@ def calibrate(
     \b
     satisfice calibrate --bank my-bank
     satisfice calibrate --bank my-bank --verifier judge --plot reliability.png --out policy.json
+    satisfice calibrate --bank my-bank --ensemble ensemble.json   # then: --verifier ensemble:model=@ensemble.json,...
 
     \b
     Figures are of questions that were not fitted on (five folds by question), with 95% intervals by question.
@@ -52,8 +61,9 @@ def calibrate(
 
     if plot is not None:
         check_place(plot)
-    if out is not None and not out.parent.is_dir():
-        raise StoreError(f"cannot write {out}: there is no folder {out.parent}")
+    for file in (out, ensemble):
+        if file is not None and not file.parent.is_dir():
+            raise StoreError(f"cannot write {file}: there is no folder {file.parent}")
     bank = Bank.open(bank_path)
     for name in names:
         if name not in bank.verifiers:
@@ -70,10 +80,10 @@ def calibrate(
         draw(measured, recorded, plot, f"Reliability of the verifiers in {bank_path.name}")
     policy = _policy(bank, [one.name for one in measured], seed, as_json) if out is not None else None
     if policy is not None and out is not None:
-        try:
-            policy.save(out)
-        except OSError as error:
-            raise StoreError(f"cannot write {out}: {error.strerror}") from error
+        _write(out, policy.model_dump_json(indent=2))
+    together = _ensemble(bank, [one.name for one in measured], seed) if ensemble is not None else None
+    if together is not None and ensemble is not None:
+        _write(ensemble, together.model.model_dump_json(indent=2))
     if as_json:
         emit(_plain(measured, skipped, bank_path, out, plot))
         return
@@ -81,9 +91,37 @@ def calibrate(
     _picture(measured, recorded)
     for line in (*map(verdict_on, measured), *(f"{name}: {why}" for name, why in skipped.items())):
         click.echo(fill(line, 110, subsequent_indent="  ", break_on_hyphens=False))
-    for what, place in (("Policy", out), ("Picture", plot)):
+    if together is not None:
+        click.echo(fill(ensemble_words(together), 110, subsequent_indent="  ", break_on_hyphens=False))
+    for what, place in (("Policy", out), ("Ensemble", ensemble), ("Picture", plot)):
         if place is not None:
             click.echo(f"{what}: {place}")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _ensemble(bank: Bank, names: Collection[str], seed: int) -> FittedEnsemble:
+    from ..experiments.ensembling import ensemble_of
+
+    return ensemble_of(bank, names, seed=seed)
+
+
+def ensemble_words(fitted: FittedEnsemble) -> str:
+    """What an ensemble is made of, and what it buys on held-out questions."""
+    kept = ", ".join(f"{part.name} (weight {part.weight:.2f})" for part in fitted.model.parts)
+    dropped = "; ".join(f"{name}: {why}" for name, why in fitted.model.dropped.items())
+    singles = [loss for name, loss in fitted.losses.items() if name not in _NOT_SINGLE]
+    best = f"; the best verifier alone {min(singles):.4f}" if singles else ""
+    loss = f", log loss {fitted.losses['ensemble']:.4f} on held-out questions{best}" if fitted.losses else ""
+    return f"Ensemble of {kept}{loss}." + (f" Left out: {dropped}." if dropped else "")
+
+
+_NOT_SINGLE = ("ensemble", "all verifiers", "naive Bayes", "base rate")
 
 
 def _measured(

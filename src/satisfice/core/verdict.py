@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .amounts import ZERO, Amounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .completions import Params
     from .plans import Plan
     from .task import Candidate, Task
 
@@ -47,10 +50,19 @@ class Verifier(Protocol):
     whatever it asks of a model is billed, journaled and replayed like everything else.
 
     Optional attributes: `name`; `blocking = True` for a callable that may take long or do I/O of its own (it is
-    run off the event loop and its verdict is journaled); `needs(task)`, the effects of its worst case.
+    run off the event loop and its verdict is journaled); `needs(task)`, the effects of its worst case;
+    `wants(params)`, the parameters that a draw has to be asked for with, so that it can judge it (log-probabilities).
     """
 
     def __call__(self, task: Task, candidate: Candidate, /) -> Verdict | Plan[Verdict]: ...
+
+
+def wanted(verifiers: Iterable[Verifier], params: Params) -> Params:
+    """The parameters with what these verifiers want of a draw."""
+    for verifier in verifiers:
+        wants: Callable[[Params], Params] | None = getattr(verifier, "wants", None)
+        params = wants(params) if wants is not None else params
+    return params
 
 
 def name_of(thing: Any) -> str:
