@@ -134,6 +134,8 @@ def p_right(answers: Answers, terms: Terms) -> float | None:
     """P(right) of the likeliest answer so far. None while there is none to give, and where a verifier was heard that
     nobody has measured: a raw score is not a probability."""
     names = {name for answer in answers for name, _ in answer.said}
+    if any(len({name for name, _ in answer.said}) < len(answer.said) for answer in answers):
+        return None  # two verifiers by one name: the policy can have measured one of them at most
     if all(answer.refuted for answer in answers) or not names <= terms.priors.channels.keys():
         return None
     now = posterior(answers, terms.priors)
@@ -210,22 +212,28 @@ class DrawBelief:
 COURSE = 32  # draws that are looked ahead
 
 
+EXPANDED = 8  # answers whose coming again is looked at one by one
+
+
 def _one_draw(answers: Answers, channel: Channel, terms: Terms) -> float:
     """The value expected after one more draw: one of the answers again, or a new one that is checked."""
-    now = posterior(answers, terms.priors).evidence
+    before = posterior(answers, terms.priors)
+    now, masses = before.evidence, before.answers
     total = value = 0.0
-    for i, answer in enumerate(answers):
-        if answer in answers[:i]:
-            continue  # alike: counted once, as often as there are such
+    likely = sorted(range(len(answers)), key=lambda i: -masses[i])[:EXPANDED]
+    for i in likely:
+        answer = answers[i]
         again = (*answers[:i], replace(answer, count=answer.count + 1), *answers[i + 1 :])
         after = posterior(again, terms.priors)
-        weight = exp(after.evidence - now) * answers.count(answer)
+        weight = exp(after.evidence - now)
         total += weight
         value += weight * _value(after, terms)
     fresh = (*answers, Evidence())
     after = posterior(fresh, terms.priors)
     weight = exp(after.evidence - now)
-    return (value + weight * after_check(after, len(answers), channel, terms)) / (total + weight)
+    rest = max(0.0, 1.0 - total - weight) if len(answers) > len(likely) else 0.0  # unlikely ones again: nothing changes
+    found = value + weight * after_check(after, len(answers), channel, terms) + rest * _value(before, terms)
+    return found / (total + weight + rest)
 
 
 def _many_draws(now: Posterior, channel: Channel, terms: Terms, most: int) -> list[float]:

@@ -95,11 +95,10 @@ def _posterior(
     as_fresh = seen * q + (seen - 1) * log(AGAIN)  # log-likelihoods (kinds x answers) of an answer's draws
     as_mistake = seen * f - as_fresh  # against being fresh
     base = as_fresh.sum(axis=1, keepdims=True)
-    # Which answer is the mistake, if any of those seen: any but the right one.
-    any_other = np.where(np.eye(len(counts), dtype=bool)[None], -np.inf, as_mistake[:, None, :])
     with np.errstate(divide="ignore"):
         told = np.log(np.asarray(ratios, dtype=float))[None, :]
-    right = seen * t + base - as_fresh + _log1p_sum(any_other) + told
+    # Which answer is the mistake, if any of those seen: any but the right one.
+    right = seen * t + base - as_fresh + _log1p_others(as_mistake) + told
     none = base + _log1p_sum(as_mistake)[:, None]
     logs = np.concatenate([right, none], axis=1) + np.log(np.maximum(kinds[:, 2:3], 1e-300))
     top = float(logs.max())
@@ -112,6 +111,22 @@ def _log1p_sum(logs: Floats) -> Floats:
     import numpy as np
 
     found: Floats = np.logaddexp(0.0, np.logaddexp.reduce(logs, axis=-1, initial=-np.inf))
+    return found
+
+
+def _log1p_others(logs: Floats) -> Floats:
+    """For each column log(1 + the sum of exp of the others in its row)."""
+    import numpy as np
+
+    if not logs.shape[1]:
+        return logs
+    rows, first = np.arange(len(logs)), logs.argmax(axis=1)
+    scale = np.maximum(logs.max(axis=1), 0.0)[:, None]
+    parts = np.exp(logs - scale)
+    found: Floats = np.log(np.maximum(np.exp(-scale) + parts.sum(axis=1, keepdims=True) - parts, 1e-300)) + scale
+    without = logs.copy()  # taking the largest part away by subtraction would leave nothing but rounding
+    without[rows, first] = -np.inf
+    found[rows, first] = _log1p_sum(without)
     return found
 
 

@@ -91,13 +91,17 @@ class Policy(BaseModel):
     def load(cls, path: str | Path) -> Policy:
         """Reads a policy file. Raises `BadSettings`, naming the file and what is wrong."""
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            policy = cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
             raise BadSettings(f"cannot read policy {path}: {error.strerror}", file=str(path)) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             raise BadSettings(f"policy {path}: {where}: {first['msg']}", file=str(path)) from error
+        if "format" not in policy.model_fields_set:
+            text = 'it has no "format": expected a file that `satisfice fit`, `calibrate` or Policy.save wrote'
+            raise BadSettings(f"policy {path}: {text}", file=str(path))
+        return policy
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -140,6 +140,12 @@ class Bank:
         return tuple(sorted({name for said in self.verdicts.values() for name in said}))
 
     @cached_property
+    def free_verifiers(self) -> frozenset[str]:
+        """Those whose every verdict is on record as having cost nothing."""
+        cost = {name for said in self.verdicts.values() for name, scored in said.items() if scored.nanos != 0}
+        return frozenset(self.verifiers) - cost
+
+    @cached_property
     def arms(self) -> tuple[tuple[str, str], ...]:
         """Every (model, arm), sorted."""
         return tuple(sorted({(model, arm) for _, model, arm in self.draws}))

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
-from functools import lru_cache
 from random import Random
 from typing import Any
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
 from ..budgets.purse import Purse
-from ..core.amounts import NANO, ZERO, Amounts
+from ..core.amounts import NANO, Amounts
 from ..core.answers import Reading
 from ..core.completions import Completion, Usage
 from ..core.effects import Sample
@@ -136,7 +135,7 @@ class BankSource:
     def _verdict(self, verifier: str, path: str) -> Reply:
         scored = self._said(verifier, path)
         score = "" if scored.score is None else repr(scored.score)
-        return Reply(Completion(score, tokens=0), Usage(scored.tokens or 0), 0.0, scored.nanos or 0)
+        return Reply(Completion(score, tokens=0), Usage(scored.tokens or 0), 0.0, _nanos(scored))
 
     def right(self, candidate: Candidate | None) -> bool:
         """The recorded label of a candidate that this source gave. None is not right."""
@@ -173,7 +172,7 @@ class BankTariff:
             worst = Amounts(max(costs), max(d.tokens for d in draws), 1)
             self._quotes[model] = Quote(worst, sum(mean) / len(mean) / NANO)
         for verifier in verifiers:
-            self._quotes[PREFIX + verifier] = _quote_of(bank, verifier)
+            self._quotes[PREFIX + verifier] = _quote_of(bank, verifier, expected or bank)
 
     def name(self, sample: Sample) -> str:
         if sample.model is None:
@@ -203,15 +202,24 @@ def is_free(bank: Bank, verifier: str) -> bool:
     """Whether its verdicts cost nothing. Raises `UnknownName` for a verifier that the bank has not recorded."""
     if verifier not in bank.verifiers:
         raise UnknownName.of("recorded verifier", verifier, bank.verifiers)
-    return _quote_of(bank, verifier).worst == ZERO
+    return verifier in bank.free_verifiers
 
 
-@lru_cache(maxsize=64)
-def _quote_of(bank: Bank, verifier: str) -> Quote:
-    said = [scored for all_said in bank.verdicts.values() if (scored := all_said.get(verifier)) is not None]
-    nanos, tokens = [s.nanos or 0 for s in said] or [0], [s.tokens or 0 for s in said] or [0]
-    calls = 1 if max(tokens) or max(nanos) else 0
-    return Quote(Amounts(max(nanos), max(tokens), calls), sum(nanos) / len(nanos) / NANO)
+def _quote_of(bank: Bank, verifier: str, expected: Bank) -> Quote:
+    """The dearest recorded verdict, and the mean of those in `expected`; nominal where the cost is unknown."""
+    said, seen = _said_in(bank, verifier), _said_in(expected, verifier)
+    nanos, tokens = [_nanos(s) for s in said] or [0], [s.tokens or 0 for s in said] or [0]
+    mean = [_nanos(s) for s in seen] or nanos
+    calls = 0 if verifier in bank.free_verifiers else 1
+    return Quote(Amounts(max(nanos), max(tokens), calls), sum(mean) / len(mean) / NANO)
+
+
+def _said_in(bank: Bank, verifier: str) -> list[Scored]:
+    return [scored for all_said in bank.verdicts.values() if (scored := all_said.get(verifier)) is not None]
+
+
+def _nanos(scored: Scored) -> int:
+    return NOMINAL if scored.nanos is None else scored.nanos
 
 
 def _of(bank: Bank, model: str, arm: str) -> list[Draw]:

@@ -14,7 +14,7 @@ from ..core.amounts import ZERO, Amounts
 from ..core.effects import Ask, CallTool, Effect, Recall, Remember, Sample, Score, Within
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
-from ..core.verdict import Verdict, name_of
+from ..core.verdict import Verdict, name_of, sound
 
 _CODED: dict[type[Effect[Any]], type[Any]] = {Sample: Candidate, Score: Verdict}
 
@@ -125,7 +125,10 @@ def held(effect: Effect[Any], value: Any) -> Any:
     ValueError for what JSON cannot hold."""
     if isinstance(effect, CallTool):
         return as_json(value)
-    return replace(value, evidence=storable(value.evidence)) if isinstance(value, Verdict) else value
+    if isinstance(value, Verdict):
+        value = sound(value)
+        return replace(value, evidence=storable(value.evidence))
+    return value
 
 
 def as_json(value: Any) -> Any:

@@ -26,7 +26,6 @@ from ..core.errors import (
     NobodyToAsk,
     NoModelConfigured,
     RunIsActive,
-    SatisficeError,
     StoreError,
 )
 from ..core.plans import Strategy
@@ -41,10 +40,10 @@ from .events import Ended, Started
 from .journal import Journal, Row, RunRecord
 from .live import Live, OnAsk, OnEvent, World, emit
 from .log import Log
-from .records import fault_of, journal_place, reply_row, scopes_of
+from .records import fault_of, journal_place, reply_row, result_of, scopes_of
 from .run import Run
 from .solution import Solution, Spend, solution_of, spend_of, waiting_of
-from .spec import Spec, check_options, contract_of, plan_of, stored_task, task_of
+from .spec import Spec, check_options, contract_of, listed, model_names, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
 from .tools import Tool
 from .verification import NO_MODELS, named_by, verify
@@ -76,7 +75,7 @@ class Engine:
         self.catalog = Catalog(self.settings)
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
         self._policy_json = self.policy.model_dump_json()
-        self._models = (models,) if isinstance(models, str) else tuple(models or ())
+        self._models = model_names(models)
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
         self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
@@ -141,8 +140,9 @@ class Engine:
         self._check_open()
         check_options(on_event, on_cancel)
         contract = contract_of(answer, choices, schema)
+        checks = listed(checks)
         task = task_of(query, contract, checks, self.settings.prompts, scope)
-        names = self.names(models) if models != NO_MODELS else NO_MODELS
+        names = self.names(models) if models is not NO_MODELS else NO_MODELS
         names = tuple(dict.fromkeys((*names, *named_by(task))))
         if isinstance(strategy, str):
             strategy = find(choose(strategy, bool(task.checks)))
@@ -150,7 +150,8 @@ class Engine:
         policy = self._policy_json if self._journal else ""
         guesses = self._habits.guesses(names, self.policy)
         widen = self._watches.widen()
-        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses, widen)
+        texts = tuple(check if isinstance(check, str) else None for check in checks)
+        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses, widen, texts)
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
         tariff = price_list(self.catalog, names, spec.guesses)
         if self._journal is not None:
@@ -181,9 +182,7 @@ class Engine:
             await journal.claim(record.id)
             try:
                 record, rows = await journal.load(record.id)
-                spec = Spec.load(record.spec, checks, strategy)
-                policy = Policy.model_validate_json(spec.policy)
-                tariff = price_list(self.catalog, spec.models, spec.guesses)
+                spec, policy, tariff = self._loaded(record, checks, strategy)
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
@@ -198,7 +197,8 @@ class Engine:
         with self._at(record.id):
             await journal.claim(record.id)
             try:
-                _, rows = await journal.load(record.id)
+                record, rows = await journal.load(record.id)
+                self._loaded(record, resume.get("checks", ()), resume.get("strategy"))  # or the answer would be lost
                 await journal.commit([reply_row(record, rows, text)])
             finally:
                 with anyio.CancelScope(shield=True):
@@ -219,6 +219,10 @@ class Engine:
     verify = verify
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
+        spec = Spec.load(record.spec, checks, strategy)
+        return spec, Policy.model_validate_json(spec.policy), price_list(self.catalog, spec.models, spec.guesses)
 
     async def _drive(
         self,
@@ -272,7 +276,7 @@ class Engine:
     def _learn(self, run_id: str, tariff: PriceList, purse: Purse, run: Run) -> None:
         """Keeps what later requests of this engine need of this one: how long replies are, what the limit has paid."""
         self._habits.learn(tariff)
-        self._watches.learn(run.verdicts.told)
+        self._watches.learn(run.verdicts.told if run.log is None else ())  # a resumed one was heard before
         unfinished = run.outcome is None or run.error is not None or run.outcome.reason in ("cancelled", "fault")
         if self._limit is not None and unfinished:
             self._charged[run_id] = Amounts(*purse.posted)  # it may be resumed, and then brings this along
@@ -354,14 +358,10 @@ class Engine:
         """Puts on record how a run stands, whatever else happens to this task."""
         if self._journal is None:
             return
-        result = solution.to_dict() if solution else {}
-        if error is not None:
-            result["error"] = (
-                error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": repr(error)}
-            )
+        result = result_of(solution, error)
         with anyio.CancelScope(shield=True):
             try:
-                await self._journal.finish(run_id, status, json.dumps(result), spent, list(rows))
+                await self._journal.finish(run_id, status, result, spent, list(rows))
             except StoreError:
                 if error is None:
                     raise
@@ -375,7 +375,7 @@ class Engine:
 
     def names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
         """The models that a request may use: those named, else the engine's, else the default; pools unrolled."""
-        wanted = [models] if isinstance(models, str) else list(models or self._models)
+        wanted = list(model_names(models) or self._models)
         if not wanted and self.settings.default:
             wanted = [self.settings.default]
         if not wanted:

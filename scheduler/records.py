@@ -12,6 +12,7 @@ from ..models.settings import Settings
 from . import codec
 from .journal import Row, RunRecord
 from .run import Run
+from .solution import Solution
 
 
 def unanswered(rows: Sequence[Row]) -> Row | None:
@@ -48,6 +49,15 @@ def fault_of(run: Run, reason: str) -> SatisficeError:
     text = f"{type(error).__name__}: {error}"
     cause = error.to_dict() if isinstance(error, SatisficeError) else {"code": "bug", "message": text}
     return NoAnswer(f"no answer. {text}", run_id=run.id, stop_reason=reason, cause=cause)
+
+
+def result_of(solution: Solution | None, error: BaseException | None) -> str:
+    """What a closed run keeps of its end, as JSON."""
+    result = solution.to_dict() if solution else {}
+    if error is not None:
+        bug = {"code": "bug", "message": repr(error)}
+        result["error"] = error.to_dict() if isinstance(error, SatisficeError) else bug
+    return json.dumps(result)
 
 
 def scopes_of(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:

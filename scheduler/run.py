@@ -19,7 +19,7 @@ from weakref import proxy
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
 from ..core.effects import Gather, Score
-from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError
+from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict, name_of
@@ -217,7 +217,7 @@ class Run:
         """Starts an effect; its result goes to `slot`, at once or later. Returns what waits."""
         try:
             return self._starter.begin(effect, path, frame, slot, hold)
-        except JournalMismatch:
+        except (JournalMismatch, TraceMiss):
             raise
         except Exception as error:  # an effect that is none, or with values that make no sense: the plan's fault
             self.give(slot, Result(error=error))
@@ -371,7 +371,7 @@ class Run:
 
     def judged(self, score: Score, frame: Frame, slot: Slot, verdict: Verdict) -> None:
         """Hands over a verdict, calibrated by the policy, and keeps it."""
-        verdict = replace(verdict, evidence=codec.storable(verdict.evidence))
+        verdict = codec.held(score, verdict)
         verdict = self.economics.calibrated(name_of(score.verifier), score.task.contract.kind, verdict)
         self.verdicts.add(score, frame, verdict)
         self.give(slot, Result(verdict))

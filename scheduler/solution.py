@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..core.effects import Ask
 from ..core.errors import BadSettings
 from ..core.plans import Outcome
 from ..core.task import Candidate, Task
-from ..core.verdict import Judgement
+from ..core.verdict import Judgement, name_of
 from .codec import load, plain
 from .decisions import Alternative, Decision
 from .drifting import notes
@@ -163,7 +164,7 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         decisions=tuple(run.decisions),
         candidates=outcome.found,
         best=answer,
-        warnings=_warnings(run),
+        warnings=_warnings(run) + _unasked(run, task, answer),
         verdicts=run.verdicts.of(answer.path) if answer else (),
     )
 
@@ -201,6 +202,27 @@ def _warnings(run: Run) -> tuple[str, ...]:
     if run.root.purse.overrun:
         over = dollars(run.root.purse.overrun)
         said.append(f"a provider billed ${over:.9f} above the worst case that was held: check its prices and counts")
+    return tuple(said)
+
+
+def _unasked(run: Run, task: Task, answer: Candidate | None) -> tuple[str, ...]:
+    """The checks that did not judge the answer, and a policy that was fitted on other models."""
+    said = []
+    told = Counter(judgement.verifier.partition("#")[0] for judgement in run.verdicts.of(answer.path if answer else ""))
+    missing = Counter(name_of(check) for check in task.checks) - told
+    if answer is not None and missing and run.outcome is not None and run.outcome.reason != "fault":
+        names = ", ".join(missing)
+        if run.verdicts.told:
+            said.append(f"not asked of the answer: {names}: a verdict was not worth its price (raise worth=)")
+        else:
+            why = "a verdict was not worth its price (raise worth=, or fix the number of draws: BestOfN(samples=n))"
+            made = run.root.name not in ("self_consistency", "single_shot")
+            said.append(f"not asked: {names}: {why if made else run.root.name + ' makes no checks: use best_of_n'}")
+    policy = run.economics.policy
+    if answer is not None and policy.fitted and policy.tokens and answer.model not in policy.tokens:
+        said.append(
+            f"the policy was fitted on {', '.join(policy.tokens)}, and {answer.model} answered: P(right) may be off"
+        )
     return tuple(said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Any, cast, get_args
@@ -43,7 +43,53 @@ def verifiers_of(checks: Any) -> tuple[Verifier, ...]:
 
         return verifier_of(check)
 
-    return tuple(map(each, [checks] if callable(checks) or isinstance(checks, str) else checks))
+    return tuple(map(each, listed(checks)))
+
+
+def listed(checks: Any) -> list[Any]:
+    """One or several checks, as a list."""
+    return [checks] if callable(checks) or isinstance(checks, str) else list(checks)
+
+
+def checks_again(names: Sequence[str], texts: Sequence[str | None], given: Sequence[Any]) -> tuple[Verifier, ...]:
+    """The checks of a stored run: `given` are all of them in order, or those that have no text. Raises `CallerError`
+    where one is missing, or where another one is given."""
+    needed = [name for name, text in zip(names, texts, strict=True) if text is None]
+    if len(given) not in (len(names), len(needed)):
+        raise CallerError(
+            f"this run used the checks {', '.join(names) or '(none)'}"
+            + (f", of which {', '.join(needed)} cannot be stored: resume it with " if needed else ": resume it with ")
+            + "engine.resume(run_id, checks=[...]), or satisfice runs resume RUN"
+            + " --check module:function" * len(needed),
+            checks=list(names),
+            needed=needed,
+        )
+    rest = iter(given)
+    whole = len(given) == len(names)
+    found = verifiers_of([next(rest) if whole or text is None else text for text in texts])
+    pairs = [(name, name_of(check)) for name, check in zip(names, found, strict=True)]
+    if other := [f"{now!r} where it used {name!r}" for name, now in pairs if now != name]:
+        raise CallerError(f"these are not the checks of this run: got {', '.join(other)}", checks=list(names))
+    return found
+
+
+def checks_needed(text: str) -> tuple[str, ...]:
+    """The names of a stored spec's checks that have to be given again."""
+    data = json.loads(text)
+    texts = data.get("specs") or [None] * len(data["checks"])
+    return tuple(name for name, given in zip(data["checks"], texts, strict=True) if given is None)
+
+
+def model_names(models: Any) -> tuple[str, ...]:
+    """Names of models: one, several, or none. Raises `CallerError` for what is no name."""
+    if models is None or isinstance(models, str):
+        return () if models is None else (models,)
+    names = tuple(models) if isinstance(models, Iterable) else (models,)
+    for name in names:
+        if not isinstance(name, str):
+            text = f"models: expected names, not {type(name).__name__}: a model object is registered: "
+            raise CallerError(f"{text}engine.register(name, model, price), then models=name")
+    return names
 
 
 def candidate_of(candidate: str | Candidate, contract: Contract) -> Candidate:
@@ -128,7 +174,7 @@ def contract_of(answer: str | Contract, choices: Sequence[str], schema: Mapping[
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Everything that another process needs to go on with a run, but for checks, tools and models that are objects
-    of the first process: those are named here and have to be given again."""
+    of the first process: those are named here and have to be given again. Checks given as text are not."""
 
     task: Task
     budget: Budget
@@ -139,6 +185,7 @@ class Spec:
     name: str
     guesses: Mapping[str, float] = field(default_factory=dict)  # expected completion tokens by model
     widen: Mapping[str, float] = field(default_factory=dict)  # how far verifiers have drifted
+    texts: tuple[str | None, ...] = ()  # the last checks as they were given, where that was text
 
     def dump(self) -> str:
         task = self.task
@@ -147,6 +194,7 @@ class Spec:
                 "messages": [plain(m) for m in task.messages],
                 "contract": plain(task.contract),
                 "checks": [name_of(check) for check in task.checks],
+                "specs": [*(None,) * (len(task.checks) - len(self.texts)), *self.texts],
                 "prompts": dict(task.prompts),
                 "known": [plain(c) for c in task.known],
                 "scope": task.scope,
@@ -167,13 +215,8 @@ class Spec:
     def load(cls, text: str, checks: Sequence[Any], strategy: Strategy | None) -> Spec:
         """Raises `CallerError` where something has to be given again and is not."""
         data = json.loads(text)
-        checks = [checks] if callable(checks) or isinstance(checks, str) else checks
-        if len(data["checks"]) != len(checks):
-            raise CallerError(
-                f"this run used the checks {', '.join(data['checks']) or '(none)'}, which cannot be stored: resume it "
-                "with engine.resume(run_id, checks=[...]), or satisfice runs resume RUN --check module:function",
-                checks=data["checks"],
-            )
+        texts = data.get("specs") or [None] * len(data["checks"])  # older records have the names only
+        verifiers = checks_again(data["checks"], texts, listed(checks))
         if strategy is None:
             if not data["strategy"]:
                 raise CallerError(
@@ -181,7 +224,7 @@ class Spec:
                     "engine.resume(run_id, strategy=...)"
                 )
             strategy = find(data["strategy"], **data["settings"])
-        task = stored_task(text, verifiers_of(checks))
+        task = stored_task(text, verifiers)
         budget = Budget(**data["budget"])
         models, widen = tuple(data["models"]), data.get("widen", {})
         return cls(task, budget, strategy, models, data["seed"], data["policy"], data["name"], data["guesses"], widen)

@@ -22,7 +22,7 @@ from ..core.effects import (
     Score,
     Within,
 )
-from ..core.errors import CallerError
+from ..core.errors import CallerError, TraceMiss
 from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
@@ -122,6 +122,8 @@ class Starter:
             return self._call(effect, path, frame, slot, None)
         try:
             value = effect.verifier(effect.task, effect.candidate)
+        except TraceMiss:  # a recorded verifier's: never papered over
+            raise
         except Exception as error:
             self._run.judged(effect, frame, slot, unknown(error))
             return None

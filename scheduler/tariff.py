@@ -187,8 +187,16 @@ def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:
                 effect.verifier if isinstance(effect, Score) else getattr(effect, "strategy", None), "needs", None
             )
             if needs is not None:
-                total += quote_step(tariff, tuple(needs(effect.task)))  # type: ignore[attr-defined]
+                total += quote_step(tariff, _declared(needs, effect))
     return total
+
+
+def _declared(needs: Callable[[Any], Any], effect: Any) -> tuple[Effect[Any], ...]:
+    """What a verifier or strategy says that it needs. One that cannot say needs nothing: its own call will show why."""
+    try:
+        return tuple(needs(effect.task))
+    except Exception:
+        return ()
 
 
 def first_sample(step: tuple[Effect[Any], ...]) -> Sample | None:

@@ -25,7 +25,9 @@ class Verdicts:
         if verdict.score is None:
             self.troubles[verdict.evidence or f"{name} could not tell"] += 1
         if frame.kind == "strategy":  # the parts of an ensemble stand in its own evidence
-            self.told.append(Judgement(name, score.candidate.path, verdict))
+            path = score.candidate.path
+            like = sum(told.verifier.partition("#")[0] == name and told.candidate == path for told in self.told)
+            self.told.append(Judgement(f"{name}#{like + 1}" if like else name, path, verdict))
 
     def of(self, candidate: str) -> tuple[Judgement, ...]:
         """Of the candidate with this path, in the order in which they came."""

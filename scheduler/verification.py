@@ -11,14 +11,19 @@ from ..core.effects import Sample
 from ..core.errors import CallerError, NoModelConfigured
 from ..core.task import Candidate, Contract, Task
 from ..strategies.verify import Verify, samples_of
-from .spec import candidate_of, contract_of, task_of
+from .spec import candidate_of, contract_of, listed, task_of, verifiers_of
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .live import OnEvent
     from .solution import Solution
 
-NO_MODELS: tuple[str, ...] = ()  # a request that may use none at all
+
+class _NoModels(tuple[str, ...]):
+    """Unlike any other empty tuple, which means the default."""
+
+
+NO_MODELS = _NoModels()  # a request that may use none at all
 
 
 async def verify(
@@ -46,13 +51,15 @@ async def verify(
     ("regex:pattern=^4"). Models and a budget are needed only where one asks a model; a model that a verifier names
     itself is allowed. Other options, and what is raised, as of `solve`.
     """
-    task = task_of(query, contract_of(answer, choices, schema), verifiers, self.settings.prompts, scope)
-    if not task.checks:
+    verifiers = listed(verifiers)
+    task = task_of(query, contract_of(answer, choices, schema), (), self.settings.prompts, scope)
+    if not task.checks and not verifiers:
         raise CallerError("nothing to verify with: pass at least one verifier")
     task = replace(task, known=(candidate_of(candidate, task.contract), *task.known))
-    asked = asked_of(task)
+    asked = asked_of(replace(task, checks=task.checks + verifiers_of(verifiers)))
     return await self.solve(
         task,
+        checks=verifiers,  # as they were given: what is text is kept
         budget=budget if budget is not None or asked else Budget(calls=1),
         strategy=Verify(),
         models=_models(self, asked, models),

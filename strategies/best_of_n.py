@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ..budgets.beliefs import Committed, ExactBelief
@@ -42,9 +42,10 @@ class BestOfN:
         return answer
 
     def _plan(self, task: Task, sample: Sample) -> Plan[Answer]:
+        task = replace(task, checks=tuple({id(c): c for c in task.checks}.values()))  # each is asked once
         paid = tuple(c for c in task.checks if self.samples is None and samples_of(c, task))
         free = tuple(c for c in in_order(task.checks, task) if not any(c is p for p in paid))
-        state = _State(task, free, paid)
+        state = _State(task, free, paid, any(samples_of(c, task) for c in task.checks))
         fresh: tuple[Candidate | None, ...] = task.known
         most, drawn = self.most if self.samples is None else self.samples, 0
         while True:
@@ -63,7 +64,9 @@ class BestOfN:
                 choice = yield from Choose(state.answer(), tuple(options))
                 size, step = choice.size, options[choice.index].step
                 if isinstance(step[0], Score):  # what may follow is decided when its verdict is known
-                    yield from state.ask(step[0])
+                    one = yield from state.ask(step[0])
+                    if one.passed:
+                        return Answer(one.candidate, "verified")
                     fresh = ()
                     continue
             fresh = yield from Gather((sample,) * size, at_least=1)
@@ -76,7 +79,7 @@ class BestOfN:
             return [Option(Committed(left, DrawBelief(answers)), step, "draw")] if left > 0 else []
         if left <= 0:
             return state.checks(answers)
-        if not state.paid and not any(a.said for a in answers):
+        if not state.weighs and not any(a.said for a in answers):
             # Only exact checks so far: what matters is how often one failed.
             return [Option(ExactBelief(state.failed, left), step, "draw")]
         bundles: list[tuple[Verifier, ...]] = [(), *((c,) for c in state.paid)]
@@ -114,20 +117,23 @@ class _Judged:
     def promise(self) -> float:
         odds = float(self.count)
         for _, p in self.said.values():
-            odds *= p / (1 - p)
+            odds *= max(p, 1e-4) / max(1 - p, 1e-4)
         return odds
 
 
 @dataclass(slots=True)
 class _State:
-    """All answers so far. `free` checks are made at once, `paid` ones when they are worth it; `graded` names the free
-    ones that gave a score."""
+    """All answers so far. `free` checks are made at once, `paid` ones when they are worth it (`weighs`: some ask a
+    model, even if they turned out to tell nothing); `graded` names the free ones that gave a score."""
 
     task: Task
     free: tuple[Verifier, ...]
     paid: tuple[Verifier, ...]
+    weighs: bool = False
     judged: dict[str, _Judged] = field(default_factory=dict)
     graded: dict[str, None] = field(default_factory=dict)
+    silent: dict[int, int] = field(default_factory=dict)  # unknown verdicts by the check's place
+    heard: dict[int, bool] = field(default_factory=dict)
     failed: int = 0  # draws that were blank, refuted, or of which no check could tell
 
     def take(self, candidate: Candidate | None) -> Plan[_Judged | None]:
@@ -142,29 +148,36 @@ class _State:
             for check in self.free:
                 yield from self.ask(Score(check, self.task, candidate))
                 if one.refuted:
-                    break
+                    break  # nothing more is paid or asked for it
         else:
             one.count += 1
         self.failed += one.refuted or not (one.said or one.passes)
         return one
 
-    def ask(self, score: Score) -> Plan[None]:
+    def ask(self, score: Score) -> Plan[_Judged]:
         """Asks a verifier of an answer, and keeps what it says."""
         one = self.judged[score.candidate.key or ""]
         name, place = name_of(score.verifier), self._place(score.verifier)
         verdict: Verdict = yield from score
         one.asked.add(place)
         if verdict.score is None:
-            return
+            self.silent[place] = self.silent.get(place, 0) + 1
+            if self.silent[place] >= HOPELESS and not self.heard.get(place):
+                self.paid = tuple(
+                    c for c in self.paid if c is not score.verifier
+                )  # it will not tell of the next either
+            return one
+        self.heard[place] = True
         if verdict.exact:
             one.refuted |= not verdict.passed
             one.passes += verdict.passed
-            one.passed = one.passes == len(self.free) + len(self.paid)
+            one.passed = one.passes == len(self.task.checks)
         else:
             p = verdict.p if verdict.p is not None else verdict.score
-            one.said[place] = (name, min(max(p, 0.02), 0.98))
-            if score.verifier in self.free:
+            one.said[place] = (name, p)
+            if any(c is score.verifier for c in self.free):
                 self.graded.setdefault(name)
+        return one
 
     def _place(self, check: Verifier) -> int:
         return next(i for i, one in enumerate(self.task.checks) if one is check)
@@ -172,19 +185,19 @@ class _State:
     @property
     def hopeless(self) -> bool:
         unknown = [not (one.said or one.refuted or one.passes) for one in self.judged.values()]
-        return not self.paid and sum(unknown) == len(unknown) >= HOPELESS
+        return not self.weighs and sum(unknown) == len(unknown) >= HOPELESS
 
     @property
     def offered(self) -> list[_Judged]:
         """What may be given: what no exact check refuted, and at least one check has told something of, unless those
         that would are still to be asked."""
-        return [one for one in self.judged.values() if not one.refuted and (one.said or one.passes or self.paid)]
+        return [one for one in self.judged.values() if not one.refuted and (one.said or one.passes or self.weighs)]
 
     @property
     def answers(self) -> Answers:
         """The evidence, those that may be given first."""
         offered = self.offered
-        rest = [one for one in self.judged.values() if one not in offered]
+        rest = [one for one in self.judged.values() if not any(one is other for other in offered)]
         said = [Evidence(one.count, tuple(one.said.values())) for one in offered]
         return (*said, *(Evidence(one.count, refuted=True) for one in rest))
 
@@ -201,13 +214,13 @@ class _State:
         """Each paid verifier of each promising answer that it was not asked of, with those that may follow it."""
         options = []
         offered = self.offered
-        for one in sorted(offered, key=lambda one: -one.promise)[:CONSIDERED]:
+        for place, one in sorted(enumerate(offered), key=lambda pair: -pair[1].promise)[:CONSIDERED]:
             left = [c for c in self.paid if self._place(c) not in one.asked]
             # Alone too: the purse may have enough for one and not for all.
             alone = [(c,) for c in left]
             led = [(c, *(other for other in left if other is not c)) for c in left] if len(left) > 1 else []
             for checks in (*led, *alone):
-                belief = CheckBelief(answers, offered.index(one), tuple(map(name_of, checks)))
+                belief = CheckBelief(answers, place, tuple(map(name_of, checks)))
                 step = tuple(Score(c, self.task, one.candidate) for c in checks)
                 options.append(Option(belief, step, f"check {name_of(checks[0])}"))
         return options

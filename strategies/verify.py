@@ -47,8 +47,8 @@ class Verify:
 
 
 def in_order(checks: Sequence[Verifier], task: Task) -> list[Verifier]:
-    """Those that ask for the fewest completions first; equals as they are given."""
-    return sorted(checks, key=lambda check: len(samples_of(check, task)))
+    """Those that ask for the fewest completions first, people last; equals as they are given."""
+    return sorted(checks, key=lambda check: (getattr(check, "late", False), len(samples_of(check, task))))
 
 
 def samples_of(verifier: Verifier, task: Task) -> list[Sample]:

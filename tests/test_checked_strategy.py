@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from satisfice import ScriptedModel
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.calibrators import Calibration, Calibrator, Identity, Platt, ScoreModel
 from satisfice.budgets.checking import DrawBelief
@@ -476,3 +477,47 @@ def test_resumed_at_any_call_it_repeats_nothing_and_comes_to_the_same(tmp_path: 
             assert set(first.calls) | set(second.calls) == set(model.calls)
 
     anyio.run(main, backend=backend)
+
+
+def test_a_person_is_asked_last_and_not_of_what_has_failed() -> None:
+    asked: list[str] = []
+
+    class Person:
+        name = "person"
+        late = True
+
+        def __call__(self, task: Task, candidate: Candidate) -> Verdict:
+            asked.append(candidate.key or "")
+            return Verdict(1.0, exact=True)
+
+    world = World(["2", "4", "3"])
+    odd = Check(lambda v: v % 2 == 1, "odd")
+    run = run_of(world, (Person(), odd), Budget(usd=1, worth=1.0), None, BestOfN())
+    assert given(run) == "3"
+    assert asked == ["3"]
+
+
+def test_an_exact_pass_of_a_paid_check_ends_it() -> None:
+    class Oracle(Paid):
+        def __call__(self, task: Task, candidate: Candidate) -> Plan[Verdict]:
+            yield from super().__call__(task, candidate)
+            return Verdict(1.0, exact=True)
+
+    world = World(["2", "3", "2"])
+    run = run_of(world, (Oracle(),), Budget(usd=1, worth=1.0), policy(judge=SHARP), BestOfN())
+    assert run.outcome is not None
+    assert run.outcome.answer is not None
+    assert run.outcome.answer.reason == "verified"
+    assert len(world.asked) == 1
+
+
+def test_checks_that_did_not_judge_the_answer_are_named() -> None:
+    async def main(strategy: str) -> Solution:
+        engine = Engine("m", journal=False)
+        engine.register("m", ScriptedModel(["Answer: 7"]), Price.per_million(1, 4))
+        async with engine:
+            budget = Budget(calls=2)
+            return await engine.solve("?", answer="number", checks=[lambda x: True], budget=budget, strategy=strategy)
+
+    assert any("makes no checks" in warning for warning in anyio.run(main, "self_consistency").warnings)
+    assert anyio.run(main, "best_of_n").warnings == ()

@@ -178,9 +178,9 @@ def test_a_verification_is_journaled_and_resumed_with_its_verifiers(tmp_path):
     async def work():
         async with engine("4", "2", journal=tmp_path / "runs.db") as made:
             first = await made.verify("q?", "42", [Human(), Judge()], budget=1.0)
-            assert (first.status, first.spend.calls) == ("waiting", 0)
+            assert (first.status, first.spend.calls) == ("waiting", 1)  # a person is asked last
             again = await made.reply(first.run_id, "right", checks=[Human(), Judge()])
-            assert [(j.verifier, j.verdict.score) for j in again.verdicts] == [("human", 1.0), ("judge", 0.75)]
+            assert [(j.verifier, j.verdict.score) for j in again.verdicts] == [("judge", 0.75), ("human", 1.0)]
             stored = await made.resume(first.run_id)
             assert stored.verdicts == again.verdicts
 
@@ -370,9 +370,21 @@ def test_a_person_is_waited_for_and_answered(ask, cli):
     data = json.loads(out)
     assert (code, data["status"]) == (5, "waiting")
     assert "Is this answer right?" in data["question"]
-    code, out, err = cli("answer", data["run_id"], "wrong", "--check", "human", command="runs")
-    assert code == 0, err
-    assert "human 0 (exact)" in err
+    code, _, err = cli("answer", data["run_id"], "wrong", "--check", "exact:reference=42", command="runs")
+    assert code == 2
+    assert "'exact' where it used 'human'" in err
+    assert "answer " + data["run_id"] in cli("show", data["run_id"], command="runs")[1]
+    code, out, err = cli("answer", data["run_id"], "wrong", command="runs")  # its verifier is on record
+    assert code == 1, err
+    assert "an exact verdict failed" in err
+    assert "human" in out
+
+
+def test_what_is_meant_by_a_value_without_its_setting(cli):
+    for spec in ("regex:^199", "regex:abc"):
+        code, _, err = cli("q?", "--calls", "1", "--check", spec, command="solve")
+        assert code == 2
+        assert "Did you mean regex:pattern=" + spec[6:] in err
 
 
 def test_solve_takes_verifiers_by_name(cli):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from random import Random
@@ -270,21 +271,56 @@ def test_a_limit_is_named_and_the_other_tests_still_count() -> None:
         assert ran.score == 0.0 and said in ran.evidence
 
 
+class Restless(Code):
+    """Runs each attempt with another seed: stands for a candidate with a randomness of its own."""
+
+    def _reports(self, source: str) -> Any:
+        plan, reply, attempt = super()._reports(source), None, 0
+        while True:
+            try:
+                effect = plan.send(reply)
+            except StopIteration as end:
+                return end.value
+            programs = dict(effect.arguments)["programs"]
+            told = json.loads(programs[1]["stdin"])
+            programs[1]["stdin"] = json.dumps({**told, "seed": attempt})
+            attempt += 1
+            reply = yield effect
+
+
+FIRST = f"import random\nfirst = abs(random.random() - {Random(0).random()!r}) < 1e-12\ndef ok(): return True\n"
+
+
 @sandboxed
-def test_a_test_that_does_not_repeat_is_named_and_not_counted() -> None:
-    # The verifier seeds `random` with the number of the attempt, so that this candidate is flaky for sure.
-    flaky = "import random\nfirst = random.random()\n"
-    mark = Random(0).random()
-    source = f"{flaky}def ok(): return True\ndef late(): return abs(first - {mark!r}) > 1e-12\n"
-    code = Code(tests="assert ok()\nassert late()\n")
-    verdict = verdict_on(code, source)
-    assert verdict.score == 1.0 and not verdict.exact, verdict.evidence
-    assert "1 of 1 tests pass" in verdict.evidence and "flaky, not counted: line 2" in verdict.evidence
-    early = f"{flaky}def ok(): return True\ndef late(): return abs(first - {mark!r}) < 1e-12\n"
-    assert verdict_on(code, early).passed
-    assert not verdict_on(Code(tests=code.tests, repeat=2), early).passed
-    assert verdict_on(Code(tests="assert late()"), source).score is None
-    assert verdict_on(Code(tests="assert ok()\nassert late()\nassert not ok()"), source).exact
+def test_a_test_that_does_not_repeat_is_named_and_has_not_passed() -> None:
+    source = FIRST + "def late(): return not first\n"
+    tests = "assert ok()\nassert late()\n"
+    verdict = verdict_on(Restless(tests=tests), source)
+    assert verdict.score == 0.5 and not verdict.exact, verdict.evidence
+    assert "1 of 2 tests pass" in verdict.evidence and "flaky, not passed: line 2" in verdict.evidence
+    early = FIRST + "def late(): return first\n"
+    assert verdict_on(Restless(tests=tests), early).passed
+    assert verdict_on(Restless(tests=tests, repeat=2), early).score == 0.5
+    alone = verdict_on(Restless(tests="assert late()"), source)
+    assert alone.score == 0.0 and not alone.exact
+    assert verdict_on(Restless(tests=tests + "assert not ok()"), source).exact
+
+
+@sandboxed
+def test_a_candidate_cannot_tell_by_chance_which_attempt_it_is() -> None:
+    # All of one kind of attempt right, all of the other wrong: every test would be flaky, and none would count.
+    source = FIRST + "def late(): return not first\n"
+    verdict = verdict_on(Code(tests="assert ok()\nassert late()\n"), source)
+    assert verdict.score == 0.5 and verdict.exact and "flaky" not in verdict.evidence
+    calls = Code(entry="late", calls=[((), True)], repeat=2)
+    assert verdict_on(calls, source).exact and verdict_on(calls, source).score == 0.0
+
+
+def test_flaky_cases_have_not_passed() -> None:
+    from satisfice.verifiers.coding.outcomes import Outcome, Report, verdict
+
+    report = Report(outcomes={"case 1": Outcome(True), "case 2": Outcome(False)}, flaky={"case 2": "late"}, done=True)
+    assert (verdict([report], True).score, verdict([report], True).exact) == (0.5, False)
 
 
 @sandboxed
@@ -334,6 +370,18 @@ def test_what_is_not_run_at_all() -> None:
     assert code.needs(TASK) == ()
 
 
+@sandboxed
+def test_only_the_answer_that_is_given_is_verified() -> None:
+    code, text = Code(tests=KINDS["asserts"]), Task.of("q", "text")
+    said = f"```python\n{ADD}```\nAnswer: nothing of the kind"
+    for task, answer in ((text, "nothing of the kind"), (Task.of("q", "number"), "3"), (text, None)):
+        plan = code(task, Candidate(said, answer, answer))
+        with pytest.raises(StopIteration) as end:
+            next(plan)
+        assert end.value.value.score is None and 'answer="code"' in end.value.value.evidence
+    assert verdict_on(code, ADD, text).passed, "the answer is the source that is run"
+
+
 def test_a_missing_sandbox_is_an_unknown_verdict_that_says_what_to_do() -> None:
     from satisfice.core.errors import SandboxUnavailable, ToolError
 
@@ -351,6 +399,7 @@ def test_a_missing_sandbox_is_an_unknown_verdict_that_says_what_to_do() -> None:
     [
         {},
         {"tests": "  "},
+        {"tests": ["assert f() == 1"]},
         {"calls": [((1,), 1)]},
         {"calls": [("text", 1)], "entry": "f"},
         {"calls": [((object(),), 1)], "entry": "f"},

@@ -233,3 +233,23 @@ def test_the_candidate_cannot_replace_what_the_tests_judge_by() -> None:
     assert verdict_on(Code(tests="from solution import sum\nassert sum([1]) == 2\n"), "def sum(x): return 2").passed
     assert verdict_on(Code(calls=[(([1],), 2)], entry="sum"), "def sum(x): return 2").passed
     assert verdict_on(Code(tests="assert bisect([1]) == 2\n"), "def bisect(x): return 2").passed
+
+
+@pytest.mark.parametrize("fault", ["StopIteration", "StopAsyncIteration", "Own"])
+def test_a_stop_iteration_does_not_end_the_loop_of_a_test(fault: str) -> None:
+    source = f"class Own(StopIteration): pass\ndef double(x): raise {fault}\n"
+    source += (
+        "class Box:\n    def __len__(self): raise StopIteration\n    def __getattr__(self, name): raise StopIteration"
+    )
+    for tests in (
+        "assert all(map(lambda x: double(x) == 2 * x, [1, 2, 3]))",
+        "assert all(map(lambda x: len(Box()) == x, [1, 2]))",
+        "assert all(map(lambda x: Box().size == x, [1, 2]))",
+    ):
+        verdict = verdict_on(Code(tests=tests), source)
+        assert (verdict.score, verdict.exact) == (0.0, True), verdict.evidence
+
+
+def test_an_iterator_still_ends() -> None:
+    tests = "it = iter(Two())\nassert [next(it), next(it)] == [0, 1]\nassert next(it, None) is None\nassert list(Two()) == [0, 1]"
+    assert verdict_on(Code(tests=tests), "class Two:\n    def __iter__(self): yield from (0, 1)").passed

@@ -36,9 +36,12 @@ from satisfice.budgets.priors import DEFAULT_PRIORS
 from satisfice.core.belief import Terms
 from satisfice.core.errors import BadSettings
 from satisfice.core.plans import Answer
+from satisfice.core.task import Task
+from satisfice.core.verdict import Verdict
 from satisfice.models.catalog import Catalog
 from satisfice.scheduler.nodes import Reply
 from satisfice.scheduler.sharing import share
+from satisfice.scheduler.solution import Solution
 
 PRICE = Price.per_million(1, 4)
 SEED = 4
@@ -263,3 +266,25 @@ async def test_calls_that_make_no_sense_are_the_callers_fault() -> None:
 def test_a_policy_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         Policy(**fields)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -3, 5.0, "x", [1], True])
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_score_that_is_none_is_unknown_and_says_so(score: Any, blocking: bool) -> None:
+    class Odd:
+        name = "odd"
+
+        def __call__(self, task: Task, candidate: Candidate) -> Verdict:
+            return Verdict(score, evidence="\ud800")
+
+    Odd.blocking = blocking  # type: ignore[attr-defined]
+
+    async def main() -> Solution:
+        engine = Engine("m", journal=False)
+        engine.register("m", ScriptedModel(["Answer: 7"]), Price.per_million(1, 4))
+        async with engine:
+            return await engine.solve("?", answer="number", checks=[Odd()], budget=Budget(calls=2))
+
+    solution = anyio.run(main)
+    assert [c.answer for c in solution.candidates] == ["7", "7"]
+    assert any("expected 0 to 1" in warning for warning in solution.warnings)

@@ -341,11 +341,8 @@ class Bad:
             return self._asking(None)
         return {
             "no verdict": 0.5,
-            "not a number": Verdict(nan),
-            "beyond": Verdict(1.5),
             "sure of the unknown": Verdict(None, exact=True),
             "endless": Verdict(0.5, evidence="x" * 5_000),
-            "no Unicode": Verdict(0.5, evidence="\ud800"),
             "never the same": Verdict(1 / self.calls),
         }[self.how]
 
@@ -356,7 +353,7 @@ class Bad:
 
 @pytest.mark.parametrize(
     "how",
-    ["raises", "raises later", "no verdict", "not a number", "beyond", "sure of the unknown", "endless", "no Unicode",
+    ["raises", "raises later", "no verdict", "sure of the unknown", "endless",
      "never the same", "undeclared"],
 )  # fmt: skip
 def test_the_suite_finds_what_is_wrong(how: str) -> None:

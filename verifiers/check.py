@@ -70,7 +70,15 @@ class Check:
 
 
 def as_verifier(check: Any) -> Verifier:
-    """A Verifier as it is; any other callable as a Check. What takes two arguments is taken for a verifier."""
+    """A Verifier as it is; any other callable as a Check. What takes two arguments is taken for a verifier, a pydantic
+    model for the schema of the answer. Raises `CallerError` for the class of a verifier."""
+    if isinstance(check, type):
+        if hasattr(check, "model_json_schema"):
+            from .schema import Schema
+
+            return Schema(check)
+        if any("__call__" in vars(base) for base in check.__mro__):
+            raise CallerError(f"{check.__name__} is a class: pass an instance, {check.__name__}(...)")
     if isinstance(check, Check) or not callable(check):
         return check if isinstance(check, Check) else Check(check)
     from inspect import Parameter, signature

@@ -37,8 +37,8 @@ class Code:
 
     `complete` says that the tests decide: the verdict is then exact. A partial score stays what it is, below 1.0, so
     that a search can climb; no exact score below 1.0 is a pass. A test that fails is run once more, and one that
-    passes `repeat` times in all: where the outcomes differ it is flaky, named, not counted, and a pass is not exact
-    any more. `seconds` are for each test, `limits` for a whole run; a test that met a limit is not run again.
+    passes `repeat` times in all: where the outcomes differ it is flaky, named, and counts as failed, though not as an
+    exact failure. `seconds` are for each test, `limits` for a whole run; a test that met a limit is not run again.
     Tests that cannot run, code in another language and a missing sandbox give an unknown verdict. Without isolation
     nothing is run, unless `unsafe` says that it may be, at the caller's risk.
     """
@@ -60,6 +60,8 @@ class Code:
 
     def __post_init__(self) -> None:
         """Raises `CallerError` for settings that make no sense."""
+        if not isinstance(self.tests, str):
+            raise CallerError(f"tests= is one text of Python source (join several by newlines), not {self.tests!r:.80}")
         if not (self.tests.strip() or self.calls or self.cases):
             raise CallerError("Code needs tests=, calls= or cases=")
         if self.calls and not self.entry:
@@ -125,7 +127,10 @@ def source_of(task: Task, candidate: Candidate) -> str | Verdict:
     source = candidate.answer
     if task.contract.kind != "code":
         reading = Contract("code").read(candidate.text)
-        source = reading.answer if reading is not None else None
+        if reading is None or reading.answer.strip() != (candidate.answer or "").strip():
+            # What would be verified is not what is given as the answer.
+            return Verdict(None, evidence='Code checks code: pass answer="code"')
+        source = reading.answer
     if source is None or not source.strip():
         return Verdict(0.0, exact=True, evidence="there is no code in the completion")
     return source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..core.effects import Ask
 from ..core.errors import CallerError
@@ -32,6 +33,8 @@ class Human:
     is a score. What is none of these is asked for once more, and then unknown. With `strict` only the options are
     taken, and whoever answers sees them as a choice.
     """
+
+    late: ClassVar[bool] = True  # a person is asked after everything else, and not of what has failed
 
     question: str | None = None
     options: tuple[str, str, str] = ("right", "wrong", "unsure")

@@ -47,8 +47,8 @@ class Judge:
     name: str = "judge"
 
     def __post_init__(self) -> None:
-        low, high = self.scale
-        if not 0 <= low < high <= 9:
+        two = isinstance(self.scale, tuple | list) and len(self.scale) == 2 and all(type(n) is int for n in self.scale)
+        if not two or not 0 <= self.scale[0] < self.scale[1] <= 9:
             raise CallerError(f"scale={self.scale!r}: expected two different digits, the low one first, as in (1, 5)")
         if self.criteria and self.rubric is not None:
             raise CallerError("a judge takes a rubric or criteria, not both: make the rubric one of the criteria")
@@ -62,13 +62,13 @@ class Judge:
                 reply = yield from self._ask(task, candidate, self.rubric)
             except (ModelError, BadQuery) as error:
                 return failed(self.name, error)
-            return self._verdict(reply, candidate)
+            return self._verdict(reply)
         asking = tuple(self._ask(task, candidate, criterion) for criterion in self.criteria)
         try:
             replies: tuple[Candidate | None, ...] = yield from Gather(asking, at_least=1)
         except GatherFailed as error:
             return failed(self.name, error)
-        return self._overall(replies, candidate)
+        return self._overall(replies)
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         """The calls of one verdict, on a candidate of a usual length."""
@@ -92,17 +92,17 @@ class Judge:
         params = self.params or (replace(BRIEF, max_tokens=512) if self.reason else BRIEF)
         return asked(text, self.model, params)
 
-    def _opinion(self, reply: Candidate, candidate: Candidate) -> Opinion | None:
+    def _opinion(self, reply: Candidate) -> Opinion | None:
         low, high = self.scale
         digits = {str(digit): str(digit) for digit in range(low, high + 1)}
-        return opinion(reply, digits, grade_said(reply.text, digits, candidate.text), self.least_coverage)
+        return opinion(reply, digits, grade_said(reply.text, digits), self.least_coverage)
 
     def _score(self, told: Opinion) -> float:
         low, high = self.scale
         return told.mean({str(digit): (digit - low) / (high - low) for digit in range(low, high + 1)})
 
-    def _verdict(self, reply: Candidate, candidate: Candidate) -> Verdict:
-        told = self._opinion(reply, candidate)
+    def _verdict(self, reply: Candidate) -> Verdict:
+        told = self._opinion(reply)
         if told is None:
             return unread(self.name, reply, f"no grade from {self.scale[0]} to {self.scale[1]}")
         score = self._score(told)
@@ -110,8 +110,8 @@ class Judge:
         why = f": {clip(reply.text)}" if self.reason else ""
         return Verdict(score, evidence=f"{self.name}: {grade:.2f} of {self.scale[1]} ({how(told)}){why}")
 
-    def _overall(self, replies: tuple[Candidate | None, ...], candidate: Candidate) -> Verdict:
-        told = [self._opinion(reply, candidate) if reply is not None else None for reply in replies]
+    def _overall(self, replies: tuple[Candidate | None, ...]) -> Verdict:
+        told = [self._opinion(reply) if reply is not None else None for reply in replies]
         scores = [self._score(one) if one is not None else None for one in told]
         known = [score for score in scores if score is not None]
         parts = (
@@ -214,26 +214,24 @@ _COMBINE: dict[str, Callable[[list[float]], float]] = {"mean": fmean, "median": 
 _SAID = re.compile(
     r"\s*\**(?:(?:final\s+)?(?:score|grade|rating)\**\s*[:=]\**\s*)?([0-9])(?:\s*/\s*([0-9]+))?\**\.?\s*$", re.I
 )
-_NAMED = re.compile(r"\s*\**(?:final\s+)?(?:score|grade|rating)", re.I)
-_OPENING = re.compile(r"\s*([0-9])\s*[,:;\u2013\u2014-]\s+[^\d\n]*(?:\n|$)")  # "4: right but for the unit"
+_OPENING = re.compile(r"\s*([0-9])\s*[,:;\u2013\u2014-]\s+[^\d\n]*\s*$")  # the whole reply: "4: right but long"
 
 
-def grade_said(text: str, digits: Mapping[str, str], candidate: str = "") -> tuple[str, int] | None:
-    """The grade that a judge's reply holds in the demanded form (the last such line wins), and where it stands.
+def grade_said(text: str, digits: Mapping[str, str]) -> tuple[str, int] | None:
+    """The grade that a judge's reply holds in the demanded form, and where its last such line stands.
 
-    A line that the candidate holds too, behind the same line as in the reply, is a quotation; so is a lone
-    "Score: 5" that the candidate holds word for word. Neither counts.
+    None where two such lines hold different grades: one of them may be quoted from the candidate, and nothing in the
+    reply can be relied on to say which.
     """
     found: tuple[str, int] | None = None
-    theirs = [line.strip() for line in candidate.splitlines() if line.strip()]
-    behind = set(zip(["", *theirs], theirs, strict=False))
-    before, at = "", 0
+    at = 0
     for line in text.splitlines(keepends=True):
-        said, bare = _SAID.match(line), line.strip()
+        said = _SAID.match(line)
         if said and said[1] in digits and said[2] in (None, max(digits)):
-            echo = (before, bare) in behind if before else bool(_NAMED.match(line)) and bare in theirs
-            found = found if echo else (digits[said[1]], at + said.start(1))
-        before, at = bare or before, at + len(line)
+            if found is not None and found[0] != digits[said[1]]:
+                return None
+            found = digits[said[1]], at + said.start(1)
+        at += len(line)
     if found is None and (opening := _OPENING.match(text)) and opening[1] in digits:
         return digits[opening[1]], opening.start(1)
     return found

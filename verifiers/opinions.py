@@ -92,8 +92,14 @@ def _label(token: str, labels: Mapping[str, str]) -> str | None:
 
 def word_said(text: str, labels: Mapping[str, str]) -> tuple[str, int] | None:
     """The label that a reply begins with ("Yes, because ..."), or that it is after "Answer:"; and where it stands.
-    A reply that begins otherwise holds none: "It is not the case that yes" is no yes."""
+    A reply that begins otherwise holds none: "It is not the case that yes" is no yes. The word stands alone or ends a
+    phrase ("Yes-man answers" is no yes), and no word of another label may follow anywhere ("True? No, false")."""
     words = "|".join(sorted((re.escape(word) for word in labels), key=len, reverse=True))
-    found = re.match(rf"(?:\W*(?:answer|verdict)\s*[:=])?[\W_]*({words})(?![\w/|]|\s+or\b)", text, re.IGNORECASE)
+    found = re.match(
+        rf"(?:\W*(?:answer|verdict)\s*[:=])?[\W_]*({words})[*_\"'`)]*(?:[.,!:;]|[ \t]*(?:\n|$))", text, re.IGNORECASE
+    )
     label = labels.get(found[1].lower()) if found else None  # "ye\u017f" matches "yes" without case, and is none
-    return (label, found.start(1)) if found and label is not None else None
+    if found is None or label is None:
+        return None
+    others = {labels.get(m[0].lower()) for m in re.finditer(rf"\b(?:{words})\b", text[found.end(1) :], re.IGNORECASE)}
+    return None if others - {None, label} else (label, found.start(1))

@@ -61,6 +61,8 @@ def verifier_of(spec: str) -> Verifier:
     """
     name, rest = _split(spec)
     made, builds = _found(name)
+    if rest and not re.match(r"\s*\w+\s*=", rest) and (meant := _meant(name, rest)):
+        raise CallerError(f"{spec[:80]!r}: expected settings as key=value.{meant}")
     kinds = {key: parameter.annotation for key, parameter in _settings(made, builds).items()}
     return _make(made, name, parsed(rest, name, kinds), builds)
 
@@ -141,8 +143,18 @@ def _found(name: str) -> tuple[Any, bool]:
     try:
         return _builds(getattr(import_module(module), attribute))
     except Exception as error:  # whatever a module of the user's own does when it is imported
-        text = f"cannot load {name!r}: {type(error).__name__}: {error}. Expected module:function, or one of the"
+        meant = _meant(module, attribute)
+        text = f"cannot load {name!r}: {type(error).__name__}: {error}.{meant} Expected module:function, or one of the"
         raise UnknownName(f"{text} verifiers: {', '.join(names())}", kind="verifier", name=name) from error
+
+
+def _meant(name: str, value: str) -> str:
+    """A hint for `regex:^4`: the one setting that the value can be of."""
+    if name not in BUILT_IN:
+        return ""
+    known = _settings(*_found(name))
+    needed = [key for key, p in known.items() if p.default is Parameter.empty]
+    return f" Did you mean {name}:{needed[0]}={value[:60]}?" if len(needed) == 1 else ""
 
 
 def _builds(made: Any) -> tuple[Any, bool]:

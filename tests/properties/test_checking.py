@@ -451,7 +451,8 @@ def test_a_draw_is_a_way_on_that_can_be_paid(
         assert 0 <= way.size <= steps
         assert way.size == 0 or (way.gain > 0 and way.net(at) > 0)
         assert way.gain <= 1 + EPS
-    assert (p_right(answers, at) is None) == (all(a.refuted for a in answers))
+    twice = any(len({name for name, _ in a.said}) < len(a.said) for a in answers)
+    assert (p_right(answers, at) is None) == (twice or all(a.refuted for a in answers))
     assert p_right((Evidence(said=(("unheard", 0.5),)),), at) is None
 
 

@@ -61,13 +61,16 @@ def same(a: Shape, b: Shape) -> Truth:
 
 
 def _value_of(relation: Shape, other: Shape) -> Truth:
-    """A relation against what is none: `x = 5` is 5, `x < 3` an interval. What has to be solved cannot be told."""
+    """A relation against what is none: `x = 5` is 5, `2 + 3 = 5` too, `x < 3` an interval. What has to be solved
+    (`x^2 = 4`) cannot be told."""
     if not isinstance(relation, Chain):
         return None
     if relation.ops[0] != "=":
         return _interval(relation, other)
-    truth = same(_side(relation), other)
-    return truth if _named(relation) or truth else None
+    if _stripped(relation):
+        truth = same(_side(relation), other)
+        return truth if _named(relation) or truth else None
+    return None
 
 
 def _all(truths: Sequence[Truth]) -> Truth:
@@ -149,6 +152,16 @@ def _named(a: Chain) -> bool:
     )
 
 
+def _stripped(a: Chain) -> bool:
+    """Whether the relation only names or works out its last side: a name and its value, or equal numbers."""
+    if _named(a) or (len(a.ops) == 1 and _named(Chain(a.ops, a.parts[::-1]))):
+        return True
+    known = [value(p.text).expr if isinstance(p, Leaf) else None for p in a.parts]
+    if set(a.ops) != {"="} or any(e is None or e.free_symbols for e in known):
+        return False
+    return all(same(p, a.parts[-1]) for p in a.parts[:-1])
+
+
 def _side(a: Chain) -> Shape:
     """What `x = 5` and `2 + 3 = 5` come to."""
     return a.parts[0] if not _named(a) and _named(Chain(a.ops, a.parts[::-1])) and len(a.ops) == 1 else a.parts[-1]
@@ -226,7 +239,7 @@ def _interval(relation: Chain, other: Shape) -> Truth:
 
 def within(a: Shape, b: Shape, tolerance: float) -> Truth:
     """As `same`, but numbers may differ by `tolerance` times the reference (or by `tolerance`, if that is 0)."""
-    first, second = (_side(s) if isinstance(s, Chain) else s for s in (a, b))
+    first, second = (_side(s) if isinstance(s, Chain) and _stripped(s) else s for s in (a, b))
     if isinstance(first, Leaf) and isinstance(second, Leaf):
         x, y = value(first.text).expr, value(second.text).expr
         p, q = (None if e is None or e.free_symbols else number(e) for e in (x, y))

@@ -33,6 +33,17 @@ class _Reader(_Latex2Sympy):  # type: ignore[misc]
 
 def read(text: str) -> Any:
     """The expression. Raises `Unreadable`."""
+    tree = _tree(text)
+    return _settled(_real_roots(tree) if r"\sqrt[" in text else tree)
+
+
+def powers(text: str) -> list[tuple[Any, Any]]:
+    """What the text divides by and raises to powers, before anything cancels: (base, exponent). Raises `Unreadable`."""
+    return [(_settled(p.base), _settled(p.exp)) for p in sympy.preorder_traversal(_tree(text)) if p.is_Pow]
+
+
+def _tree(text: str) -> Any:
+    """What is read, not computed yet."""
     if m := _REFUSED.search(text):
         raise Unreadable(f"{m.group()} is not read")
     normal = normalize_latex(text, _CONFIG)
@@ -47,7 +58,7 @@ def read(text: str) -> Any:
     if not isinstance(tree, sympy.Expr):
         raise Unreadable(f"a {type(tree).__name__}, not an expression")
     size(tree)
-    return _settled(_real_roots(tree) if r"\sqrt[" in text else tree)
+    return tree
 
 
 def _real_roots(tree: Any) -> Any:

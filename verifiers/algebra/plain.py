@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<num>\d+\.?\d*(?:[eE][+-]?\d+(?![\w.]))?|\.\d+)|(?P<name>[^\W\d_]+(?:_\w{1,8})?)|(?P<op>\*\*|[-+*/^!()|%]))"
 )
 CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "oo": sympy.oo, "inf": sympy.oo, "infinity": sympy.oo}
-_GREEK = {
+GREEK = {
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
     "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
 }  # fmt: skip
@@ -31,20 +31,31 @@ FUNCTIONS: dict[str, tuple[Any, int]] = {
     "sgn": (sympy.sign, 1), "log2": (lambda x: sympy.log(x) / sympy.log(2), 1),
     "log10": (lambda x: sympy.log(x) / sympy.log(10), 1),
 }  # fmt: skip
+KNOWN = {*FUNCTIONS, *CONSTANTS, "log", "factorial"}
 
 
 def read(text: str) -> Any:
     """The expression. Raises `Unreadable`."""
+    return _read(text)[0]
+
+
+def powers(text: str) -> list[tuple[Any, Any]]:
+    """What the text divides by and raises to powers, before anything cancels: (base, exponent). Raises `Unreadable`."""
+    return _read(text)[1].powers
+
+
+def _read(text: str) -> tuple[Any, _Parser]:
     parser = _Parser(text)
     value = parser.sum(0)
     if parser.at < len(parser.tokens):
         raise Unreadable(f"unexpected {parser.tokens[parser.at][1]!r:.40}")
-    return value
+    return value, parser
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens: list[tuple[str, str]] = []
+        self.powers: list[tuple[Any, Any]] = []
         self.at = 0
         place = 0
         while text[place:].strip():
@@ -83,6 +94,8 @@ class _Parser:
                 factor = self.signed(depth)
                 if op == "/" and factor == 0:
                     raise Unreadable("a division by zero")
+                if op == "/":
+                    self.powers.append((factor, sympy.Integer(-1)))
                 value = value * factor if op == "*" else value / factor
             elif self.peek() in ("name", "("):
                 value = value * self.power(depth)  # 2x, 3(4)
@@ -102,7 +115,9 @@ class _Parser:
         if self.take("^", "**"):
             sign = -1 if self.take("-") else 1
             self.take("+")
-            return power(base, sign * self.power(depth + 1))
+            exponent = sign * self.power(depth + 1)
+            self.powers.append((base, exponent))
+            return power(base, exponent)
         return base
 
     def postfix(self, value: Any) -> Any:
@@ -145,7 +160,7 @@ class _Parser:
 def _words(name: str) -> list[tuple[str, str]]:
     """A name as it is known, else its letters: xy is x times y."""
     head, under, rest = name.partition("_")
-    known = head in FUNCTIONS or head in CONSTANTS or head in ("log", "factorial") or head.lower() in _GREEK
+    known = head in FUNCTIONS or head in CONSTANTS or head in ("log", "factorial") or head.lower() in GREEK
     if known or len(head) == 1 or len(head) > 3:
         return [("name", name)]
     return [*(("name", c) for c in head[:-1]), ("name", head[-1] + under + rest)]

@@ -7,12 +7,11 @@ from typing import Any
 import sympy
 
 from .shapes import Chain, Leaf, Row, Shape, Unreadable, shape, tidy
-from .values import CLOSE, number, value
+from .values import CLOSE, number, powers, value
 
 _HOLDS = {
-    "=": lambda d, room: abs(d) <= room, "!=": lambda d, room: abs(d) > room,
-    "<": lambda d, room: d < -room, ">": lambda d, room: d > room,
-    "<=": lambda d, room: d <= room, ">=": lambda d, room: d >= -room,
+    "=": lambda sign: sign == 0, "!=": lambda sign: sign != 0, "<": lambda sign: sign < 0, ">": lambda sign: sign > 0,
+    "<=": lambda sign: sign <= 0, ">=": lambda sign: sign >= 0,
 }  # fmt: skip
 
 
@@ -86,26 +85,67 @@ def _value(item: Shape, name: str) -> Any:
 
 
 def _fulfils(relation: Chain, point: dict[str, Any]) -> bool | None:
-    sides = []
+    sides, unsure = [], False
     for part in relation.parts:
-        expr = _number(part)
-        there = expr.xreplace({s: point[s.name] for s in expr.free_symbols})
-        got = number(there)
-        if got is None:
+        if (divided := _divides_by_zero(part, point)) is not False:
+            return False if divided else None
+        there = _at(_number(part), point)
+        if number(there) is None:
             return False if there.has(sympy.nan, sympy.zoo, sympy.oo) else None
-        sides.append(got)
+        sides.append(there)
     for op, x, y in zip(relation.ops, sides, sides[1:], strict=False):
-        room = CLOSE * (1 + abs(x[0]) + abs(y[0]) + abs(x[1]) + abs(y[1]))
-        if op not in ("=", "!=") and (abs(x[1]) > room or abs(y[1]) > room):
+        holds = _holds(op, x, y)
+        if holds is False:
             return False
-        real = bool(_HOLDS["=" if op == "!=" else op](x[0] - y[0], room))
-        if op in ("=", "!="):
-            equal = real and bool(abs(x[1] - y[1]) <= room)
-            if equal != (op == "="):
-                return False
-        elif not real:
-            return False
-    return True
+        unsure |= holds is None
+    return None if unsure else True
+
+
+def _at(expr: Any, point: dict[str, Any]) -> Any:
+    return expr.xreplace({s: point[s.name] for s in expr.free_symbols})
+
+
+def _divides_by_zero(part: Shape, point: dict[str, Any]) -> bool | None:
+    """Whether the side as it is written divides by zero at the point: x/x is no number at 0."""
+    found: bool | None = False
+    for base, exponent in powers(part.text) if isinstance(part, Leaf) else ():
+        raised = number(_at(exponent, point))
+        if raised is None or raised[0] >= 0:
+            continue
+        zero = _vanishes(_at(base, point))
+        if zero:
+            return True
+        found = None if zero is None else found
+    return found
+
+
+def _holds(op: str, x: Any, y: Any) -> bool | None:
+    """Whether a relation between two numbers holds; None where they are too close to be told apart."""
+    if op not in ("=", "!="):
+        real = [_vanishes(sympy.im(side)) for side in (x, y)]
+        if not all(real):
+            return False if False in real else None
+    if _vanishes(x - y) is None:
+        return None
+    if _vanishes(x - y):
+        return bool(_HOLDS[op](0))
+    got = number(x - y) or (sympy.Integer(1), 0)
+    return bool(_HOLDS[op](1 if op in ("=", "!=") or got[0] > 0 else -1))
+
+
+def _vanishes(expr: Any) -> bool | None:
+    """Whether a number is zero. Digits show that one is not, never that one is: that takes a proof, or exact fractions
+    (1e-300 is not zero, and neither is exp(-1000))."""
+    if expr.is_Rational:
+        return bool(expr == 0)
+    got = number(expr)
+    room = CLOSE * (1 + max((abs(n) for n in expr.atoms(sympy.Number) if n.is_finite), default=0))
+    if got is not None and abs(got[0]) + abs(got[1]) > room:
+        return False
+    simple = sympy.simplify(expr)
+    if simple.is_Rational:
+        return bool(simple == 0)
+    return True if simple.equals(0) else None
 
 
 def _different(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

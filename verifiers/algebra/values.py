@@ -19,6 +19,7 @@ from .shapes import Unreadable
 Truth: TypeAlias = bool | None
 PRECISION = 60
 CLOSE = sympy.Float(10, PRECISION) ** -40
+FLOAT_DIGITS = 17  # significant digits that a float is written with; more are meant
 _DECIMAL = re.compile(r"[-+]?(\d*)\.(\d+)")
 _MIXED = re.compile(r"([-+]?)(\d+) (\d+) ?/ ?(\d+)")
 _UNIT = re.compile(
@@ -26,6 +27,12 @@ _UNIT = re.compile(
     r"(?:(\s*)(?:\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\})|\s+([a-zA-Z][a-zA-Z/ .]{0,40}?))(?:\^\s*[({]?\d[)}]?)?"
 )
 _WORDS = re.compile(r"(?:\\(?:text|textbf|mathrm|mbox)\s*\{([^{}\\]*)\})|([^\W\d_]{2,}(?:[ '-][^\W\d_]+)*)")
+_ODD_NUMBER = re.compile(r"(?<![\w.])0[xXoObB][0-9A-Fa-f]+(?!\w)|(?<![^\W\d])\d+_\w+")  # 0x2A, 4_2
+_CALLED = re.compile(r"(?<![\\{])\b(gcd|lcm|max|min|mod|[^\W\d_]{4,})\(")
+_COUNTS = re.compile(
+    r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fourty|fifty|"
+    r"sixty|seventy|eighty|ninety|hundred|thousand|[mb]illion|dozen|half|halves|thirds?|quarters?)\b"
+)
 _POINTS = 10  # at which expressions are compared
 ENOUGH = 3  # of them must be real for both
 _KINKED = (sympy.Abs, sympy.Max, sympy.Min, sympy.floor, sympy.ceiling, sympy.sign, sympy.Piecewise, sympy.Mod)
@@ -65,6 +72,11 @@ def value(text: str) -> Value:
 
 
 def _expr(text: str) -> Any:
+    if m := _ODD_NUMBER.search(text):
+        raise Unreadable(f"{m.group()!r:.40}, a number in an unknown notation")
+    for m in _CALLED.finditer(text):  # primorial(10) is no product of a variable
+        if m.group(1) not in plain.KNOWN and m.group(1).lower() not in plain.GREEK:
+            raise Unreadable(f"an unknown function {m.group(1)!r:.40}")
     if "\\" not in text and "{" not in text:
         try:
             return plain.read(text)
@@ -74,10 +86,26 @@ def _expr(text: str) -> Any:
     return latex.read(text)
 
 
+def powers(text: str) -> list[tuple[Any, Any]]:
+    """What a leaf divides by and raises to powers, as it is written: (base, exponent); none where it has a unit."""
+    bare = text.rstrip("% ")
+    try:
+        if "\\" not in text and "{" not in text:
+            try:
+                return plain.powers(bare)
+            except Unreadable:
+                pass
+        return latex.powers(bare)
+    except Unreadable:
+        return []
+
+
 def leaves(a: Value, b: Value) -> Truth:
     """Whether two leaves say the same, units and percent signs considered."""
     if a.words or b.words:
-        return a.words == b.words if a.words and b.words else False
+        if a.words and b.words:
+            return a.words == b.words
+        return None if _COUNTS.search(a.words or b.words) else False  # a number in words is not read
     truth = equal(a, b)
     if truth is not True and a.percent != b.percent:
         # The sign may be a unit that one of them leaves out.
@@ -153,7 +181,7 @@ def _near(a: Value, b: Value, x: Any, y: Any) -> bool:
     """A decimal may be rounded, where it has six significant digits or more, or carry a float's noise."""
     for one in (a, b):
         if one.digits and (
-            abs(x - y) <= abs(x) * sympy.Rational(1, 10**12)
+            (max(a.digits, b.digits) <= FLOAT_DIGITS and abs(x - y) <= abs(x) * sympy.Rational(1, 10**12))
             or (one.digits >= 6 and abs(x - y) <= sympy.Rational(1, 2 * 10**one.places))
         ):
             return True

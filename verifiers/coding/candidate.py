@@ -54,9 +54,12 @@ class Candidate:
         }
         if named:
             call["named"] = {k: encode(v, self._foreign) for k, v in named.items()}
-        return self._take(self._pipe.ask(call), args, role)
+        return self._take(self._pipe.ask(call), args, role, ends=name == "next")
 
-    def _take(self, reply: dict[str, Any], args: tuple[Any, ...], role: str) -> Any:
+    def _take(self, reply: dict[str, Any], args: tuple[Any, ...], role: str, ends: bool = False) -> Any:
+        """What a reply says. Unless the operation may end an iteration (`ends`), a StopIteration becomes a
+        RuntimeError, as in a generator (PEP 479): a loop of the test's would end before its assert."""
+
         def known(tag: str, payload: Any) -> Any:
             return self._known(tag, payload, args, role)
 
@@ -72,6 +75,8 @@ class Candidate:
         except (BadMessage, KeyError, AttributeError, TypeError, ValueError, LookupError) as error:
             self._pipe.dead = f"its reply is none: {error!s:.100}"
             raise Gone(self._pipe.dead) from None
+        if isinstance(raised, StopIteration | StopAsyncIteration) and not ends:
+            raise RuntimeError(f"the candidate raised {type(raised).__name__}") from raised
         if raised is not None:
             raise raised
         return value

@@ -86,8 +86,8 @@ def _take(report: Report, facts: Mapping[str, Any], why: str) -> None:
 
 
 def verdict(reports: Iterable[Report], complete: bool) -> Verdict:
-    """The share of tests that pass. Exact where the tests are `complete` and nothing is in doubt: a failure is certain
-    as soon as one steady test fails, a pass only if no test was flaky."""
+    """The share of tests that pass; a flaky one does not: code that guesses right now and then is not right. Exact
+    where the tests are `complete` and nothing is in doubt: a failure is certain as soon as one steady test fails."""
     passed, failed, flaky, skipped = 0, dict[str, str](), dict[str, str](), dict[str, str]()
     for report in reports:
         if report.broken:
@@ -105,11 +105,11 @@ def verdict(reports: Iterable[Report], complete: bool) -> Verdict:
                 passed += 1
             else:
                 failed[name] = outcome.message
-    total = passed + len(failed)
+    total = passed + len(failed) + len(flaky)
     if not total:
-        why = _list("flaky", flaky) or _list("skipped", skipped) or "there are none"
+        why = _list("skipped", skipped) or "there are none"
         return Verdict(None, evidence=clean(f"no test tells anything: {why}"))
-    parts = [f"{passed} of {total} tests pass", _list("failing", failed), _list("flaky, not counted", flaky)]
+    parts = [f"{passed} of {total} tests pass", _list("failing", failed), _list("flaky, not passed", flaky)]
     parts.append(_list("skipped", skipped))
     exact = complete and (bool(failed) or not flaky)
     return Verdict(passed / total, exact=exact, evidence=clean("; ".join(p for p in parts if p)))

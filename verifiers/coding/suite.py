@@ -38,7 +38,8 @@ class Suite:
 
 def tested(suite: Suite, source: str, limits: Limits, unsafe: bool, repeat: int) -> Plan[Report]:
     """Runs all tests. Those that fail are run once more, those that pass `repeat` times in all; a test whose outcome
-    is not the same each time is flaky. Raises what the tool raises."""
+    is not the same each time is flaky. All attempts have the same seed: a candidate must not be able to tell them
+    apart. Raises what the tool raises."""
     report = yield from attempts(suite, source, limits, unsafe)
     if report.broken or report.unloaded:
         return report
@@ -47,7 +48,7 @@ def tested(suite: Suite, source: str, limits: Limits, unsafe: bool, repeat: int)
         names = [n for n, o in steady.items() if (attempt < repeat if o.passed else attempt == 1)]
         if not names:
             continue
-        second = yield from attempts(suite, source, limits, unsafe, names, seed=attempt)
+        second = yield from attempts(suite, source, limits, unsafe, names)
         for name in names:
             outcome = second.outcomes.get(name)
             if outcome is not None and outcome.passed != steady[name].passed:
@@ -56,14 +57,14 @@ def tested(suite: Suite, source: str, limits: Limits, unsafe: bool, repeat: int)
 
 
 def attempts(
-    suite: Suite, source: str, limits: Limits, unsafe: bool, only: Sequence[str] | None = None, seed: int = 0
+    suite: Suite, source: str, limits: Limits, unsafe: bool, only: Sequence[str] | None = None
 ) -> Plan[Report]:
     """Goes on behind a test in which the candidate's process died, in a new one."""
     report = Report()
     for _ in range(1 + RESTARTS):
         before = report.outcomes
         job = suite.job(only, [*before, *report.skipped])
-        part = yield from _converse(suite, job, source, limits, unsafe, seed)
+        part = yield from _converse(suite, job, source, limits, unsafe)
         report.outcomes, report.skipped = before | part.outcomes, report.skipped | part.skipped
         report.known |= part.known
         report.died = part.died or report.died
@@ -74,8 +75,8 @@ def attempts(
     return report
 
 
-def _converse(suite: Suite, job: str, source: str, limits: Limits, unsafe: bool, seed: int) -> Plan[Report]:
-    told = {"source": source, "module": suite.module, "seed": seed, "seconds": suite.seconds}
+def _converse(suite: Suite, job: str, source: str, limits: Limits, unsafe: bool) -> Plan[Report]:
+    told = {"source": source, "module": suite.module, "seed": suite.seed, "seconds": suite.seconds}
     programs = [{"source": bundle.host(), "stdin": job}, {"source": bundle.guest(), "stdin": json.dumps(told)}]
     ran = yield from ran_of(programs, limits, unsafe, converse=True)
     report = read(ran[0]["stdout"], ran[0]["status"], ending(ran[1], limits))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import CallerError
+from ..core.errors import CallerError, UnknownName
 from .output import emit, json_option, note, table, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..budgets.prices import Price
+    from ..experiments import Bank
 
 Progress = Callable[[int, int], None]
 bank_option = click.option(
@@ -57,7 +58,7 @@ def import_(
         made = import_file(
             file, out, licence=licence, prices=dict(map(_price, prices)), drop_datasets=dropped, progress=tell
         )
-    _show_info(made.info(), as_json)
+    _show_info(made, as_json)
 
 
 def _price(text: str) -> tuple[str, Price]:
@@ -80,10 +81,25 @@ def info(path: Path, as_json: bool) -> None:
     """What a bank holds."""
     from ..experiments import Bank
 
-    _show_info(Bank.open(path).info(), as_json)
+    _show_info(Bank.open(path), as_json)
 
 
-def _show_info(facts: dict[str, Any], as_json: bool) -> None:
+def _recorded(opened: Bank) -> list[dict[str, Any]]:
+    """Of each recorded verifier: its name, how many verdicts there are, how many unknown, and the mean cost of one
+    (None where some cost is not known)."""
+    rows = []
+    for name in opened.verifiers:
+        said = [told[name] for told in opened.verdicts.values() if name in told]
+        costs = [one.nanos for one in said if one.nanos is not None]
+        mean = sum(costs) / len(costs) / 1e9 if len(costs) == len(said) else None
+        unknown = sum(one.score is None for one in said)
+        rows.append({"name": name, "verdicts": len(said), "unknown": unknown, "mean_usd": mean})
+    return rows
+
+
+def _show_info(opened: Bank, as_json: bool) -> None:
+    recorded = _recorded(opened)
+    facts = {**opened.info(), "recorded": recorded}
     if as_json:
         emit(facts)
         return
@@ -107,6 +123,13 @@ def _show_info(facts: dict[str, Any], as_json: bool) -> None:
     )
     columns = ["dataset", "model", "arm", "questions", "draws", "accuracy", "cost/draw", "tokens/draw"]
     table(columns, cells, right="questions draws accuracy cost/draw tokens/draw")
+    if recorded:
+        click.echo()
+        told = (
+            (r["name"], r["verdicts"], r["unknown"], "unknown" if r["mean_usd"] is None else usd(r["mean_usd"]))
+            for r in recorded
+        )
+        table(["verifier", "verdicts", "unknown", "cost/verdict"], told, right="verdicts unknown cost/verdict")
 
 
 @click.command()
@@ -114,6 +137,12 @@ def _show_info(facts: dict[str, Any], as_json: bool) -> None:
 @click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat; default: self_consistency).")
 @click.option("--model", "models", multiple=True, help="Only these models (repeat).")
 @click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat; see `bank info`).")
+@click.option(
+    "--verifier",
+    "verifiers",
+    multiple=True,
+    help="A recorded verifier as the check of every question (repeat; see `bank info`); best_of_n needs one.",
+)
 @click.option("--policy", help='A policy file, or "fit": every fold is judged by a policy fitted on the others.')
 @click.option("--budget", type=float, help="Hard cap in dollars for a question.")
 @click.option("--calls", type=int, help="Cap on calls for a question (default: as many as were recorded).")
@@ -129,6 +158,7 @@ def evaluate(
     strategies: tuple[str, ...],
     models: tuple[str, ...],
     arms: tuple[str, ...],
+    verifiers: tuple[str, ...],
     policy: str | None,
     worth: tuple[float, ...],
     as_json: bool,
@@ -139,6 +169,7 @@ def evaluate(
     \b
     satisfice evaluate --bank my-bank --strategy self_consistency
     satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
+    satisfice evaluate --bank my-bank --strategy best_of_n --verifier judge --policy fit
     """
     from ..budgets.policy import Policy
     from ..experiments import Bank
@@ -147,7 +178,10 @@ def evaluate(
 
     opened = Bank.open(bank_path)
     most = max((len(draws) for draws in opened.draws.values()), default=1)
-    calls = options["calls"] or (None if options["budget"] else most)
+    for name in verifiers:
+        if name not in opened.verifiers:
+            raise UnknownName.of("recorded verifier", name, opened.verifiers)
+    calls = options["calls"] or (None if options["budget"] else most * (1 + len(verifiers)))
     from ..budgets.budget import Budget
 
     with progress("replaying questions", as_json) as tell:
@@ -156,6 +190,7 @@ def evaluate(
             [find(name) for name in strategies or ("self_consistency",)],
             models=models or None,
             arms=arms or None,
+            verifiers=verifiers,
             budget=Budget(usd=options["budget"], calls=calls, wrong=options["wrong"]),
             worth=list(worth) or None,
             policy="fit" if policy == "fit" else Policy.load(policy) if policy else None,

@@ -93,6 +93,10 @@ def calibrate(
         click.echo(fill(line, 110, subsequent_indent="  ", break_on_hyphens=False))
     if together is not None:
         click.echo(fill(ensemble_words(together), 110, subsequent_indent="  ", break_on_hyphens=False))
+    if policy is not None and policy.verifiers:
+        known = ", ".join(policy.verifiers)
+        line = f"The policy knows its verifiers by name: what it learned holds for a verifier whose `name` is {known}."
+        click.echo(fill(line, 110, subsequent_indent="  ", break_on_hyphens=False))
     for what, place in (("Policy", out), ("Ensemble", ensemble), ("Picture", plot)):
         if place is not None:
             click.echo(f"{what}: {place}")
@@ -181,7 +185,7 @@ def verdict_on(one: Measured) -> str:
         return (
             f"{one.name}: tells nothing here. Its calibrated log loss of {one.loss.estimate:.3f} is that of saying the "
             f"base rate to everything ({one.constant_loss:.3f}; AUC {_interval(one.auc)}): don't pay for it on such "
-            "questions."
+            "questions." + _harm(one)
         )
     how = "improves" if one.gain.low > 0 else "does not measurably improve" if one.gain.high >= 0 else "worsens"
     free = "free" if one.bits_per_usd is None else f"{one.bits_per_usd:,.0f} bits per dollar"
@@ -191,9 +195,20 @@ def verdict_on(one: Measured) -> str:
     if n > 1 and claimed - true > 0.02:
         said += f" The best of {n} is right {true:.0%} of the time, while its own p claims {claimed:.0%}"
         said += f" (with n known {now:.0%})." if one.selected.form != "ignored" else "."
+    said += _harm(one)
     if one.unknown:
         said += f" {one.unknown} verdicts were unknown."
     return said
+
+
+def _harm(one: Measured) -> str:
+    """Says where choosing by a verifier does worse than not choosing."""
+    n, _, _, true = one.selected.gaps[-1] if one.selected.gaps else (1, 0.0, 0.0, 1.0)
+    if n < 2 or true >= one.base_rate:
+        return ""
+    return (
+        f" Choosing the best of {n} by it does worse than not choosing: {true:.1%} right against {one.base_rate:.1%}."
+    )
 
 
 def _show(measured: list[Measured], bank_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import click
 
 from .output import emit, json_option, table
@@ -34,10 +36,13 @@ def verifiers(as_json: bool) -> None:
     if as_json:
         emit(rows)
     else:
-        cells = (
-            (r["name"], ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"]), r["summary"]) for r in rows
-        )
-        table(["name", "settings", "what it does"], cells)
+        width = max(len(r["name"]) for r in rows) + 2
+        for r in rows:  # no table: its rows would be wider than a terminal
+            settings = ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"])
+            for first, text in ((r["name"], r["summary"]), ("", settings)):
+                if text:
+                    indent = " " * width
+                    click.echo(fill(text, 110, initial_indent=first.ljust(width), subsequent_indent=indent))
 
 
 @click.command()

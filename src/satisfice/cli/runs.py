@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..core.errors import CallerError
 from ..scheduler.log import Log
+from ..scheduler.spec import checks_needed
 from .output import emit, json_option, table, usd
-from .solving import load, show
+from .solving import checked, reply_hint, show
+
+if TYPE_CHECKING:
+    from ..scheduler.solution import Solution
 
 T = TypeVar("T")
 STATUSES = ("running", "waiting", "done", "failed", "cancelled")
@@ -121,6 +125,12 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
     click.echo(f"query: {_short(record.query, 200)}")
     if "error" in result:
         click.echo(f"error: {result['error']['message']}")
+    if record.status == "waiting" and "question" in result:
+        click.echo(f"asks: {_short(result['question'], 200)}")
+        needed = checks_needed(record.spec)
+        click.echo(reply_hint(record.id, ["module:function"] * len(needed)))
+        if needed:
+            click.echo(f"these checks have to be given again, in this order: {', '.join(needed)}")
     if result.get("spend"):
         spend = result["spend"]
         click.echo(
@@ -146,9 +156,13 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
 @click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
 @config_option
 @json_option
-def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:
-    """Go on with a run that was interrupted. What is on record is not done, or paid for, again."""
-    show(_with_engine(config, lambda engine: engine.resume(run, checks=[load(c) for c in checks])), as_json)
+def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> int:
+    """Go on with a run that was interrupted. What is on record is not done, or paid for, again.
+
+    Checks that were given as text are on record; objects of a Python process have to be named again, by --check.
+    The exit code is that of `solve`, or of `verify` for one of its runs.
+    """
+    return _shown(_with_engine(config, lambda engine: engine.resume(run, checks=checked(checks))), checks, as_json)
 
 
 @runs.command()
@@ -157,11 +171,24 @@ def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool)
 @click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
 @config_option
 @json_option
-def answer(run: str, text: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> None:
-    """Answer the question that a run waits for, and go on with it."""
+def answer(run: str, text: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> int:
+    """Answer the question that a run waits for, and go on with it. --check and the exit code: as of `runs resume`."""
     if not text.strip():
         raise CallerError("the answer is empty")
-    show(_with_engine(config, lambda engine: engine.reply(run, text, checks=[load(c) for c in checks])), as_json)
+    return _shown(_with_engine(config, lambda engine: engine.reply(run, text, checks=checked(checks))), checks, as_json)
+
+
+def _shown(solution: Solution, checks: tuple[str, ...], as_json: bool) -> int:
+    """Shows a run that was gone on with, as the command did that began it; replies its exit code."""
+    from ..strategies.verify import Verify
+
+    if solution.strategy == Verify.name:
+        from .verifying import show_verdicts, told_code
+
+        show_verdicts(solution, as_json, checks)
+        return told_code(solution)
+    show(solution, as_json, checks)
+    return 0
 
 
 def _short(text: str, most: int = 60) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,11 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     satisfice solve "Capital of France?" --model openai/gpt-4o-mini --budget 0.02 --json
     satisfice solve "A prime above 90" --answer number --check mychecks:is_prime --calls 8
     satisfice solve "An even year of the 1990s" --check 'regex:pattern=^199[02468]$' --calls 8
+
+    \b
+    Exit code: 0 an answer, or none because it abstained or waits for a person (--json: "abstained", "status"), 2 the
+    call is wrong, 3 the budget is too small, 4 the model failed, 5 it stopped before it had anything to show, 6 a
+    store, 130 interrupted.
     """
     import anyio
 
@@ -101,7 +106,7 @@ def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
         "strategy": find(choose(options["strategy"], bool(options["checks"])), **_settings(options)),
         "answer": options["answer"],
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
-        "checks": [load(name) for name in options["checks"]],
+        "checks": checked(options["checks"]),
         "seed": options["seed"],
     }
 
@@ -167,6 +172,20 @@ def load(spec: str) -> Any:
     return verifier_of(spec)
 
 
+def checked(specs: Sequence[str]) -> list[str]:
+    """The checks that were named, as text: a run keeps them so. Raises as `load` does, before anything is opened."""
+    for spec in specs:
+        load(spec)
+    return list(specs)
+
+
+def reply_hint(run_id: str, specs: Sequence[str] = ()) -> str:
+    """The command that answers a run's question. `specs`: the checks that have to be given again."""
+    import shlex
+
+    return f'reply with: satisfice runs answer {run_id} "..."' + "".join(f" --check {shlex.quote(s)}" for s in specs)
+
+
 class Watching:
     """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere."""
 
@@ -197,8 +216,8 @@ class Watching:
             self._status.update(f"{self._what} ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
 
 
-def show(solution: Solution, as_json: bool) -> None:
-    """The answer on stdout, how it came about on stderr."""
+def show(solution: Solution, as_json: bool, again: Sequence[str] = ()) -> None:
+    """The answer on stdout, how it came about on stderr. `again`: the checks that a reply has to name again."""
     if as_json:
         emit(solution.to_dict())
         return
@@ -206,7 +225,7 @@ def show(solution: Solution, as_json: bool) -> None:
     if solution.status == "waiting":
         options = f" ({' / '.join(solution.options)})" if solution.options else ""
         note(f"the run waits for an answer: {solution.question}{options}")
-        note(f'reply with: satisfice runs answer {solution.run_id} "..."')
+        note(reply_hint(solution.run_id, again))
     elif solution.answer is None:
         found = sorted({c.answer for c in solution.candidates if c.answer})
         listed = ", ".join(found) or "nothing readable"
@@ -217,9 +236,8 @@ def show(solution: Solution, as_json: bool) -> None:
         note(f"verdicts: {', '.join(map(_verdict, solution.verdicts))}")
     for warning in solution.warnings:
         note(f"warning: {warning}")
-    confidence = (
-        f"{solution.confidence:.2f}" if solution.confidence is not None else f"none ({solution.confidence_reason})"
-    )
+    confidence = "none" if solution.confidence is None else f"{solution.confidence:.2f}"
+    confidence += f" ({solution.confidence_reason})"
     gain = solution.if_doubled.gain
     more = f"; as much again was expected to add {100 * gain:.1f} points" if gain is not None else ""
     note(

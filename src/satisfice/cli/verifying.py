@@ -15,7 +15,7 @@ from ..core.errors import BadBudget, BadQuery, CallerError, NoModelConfigured, U
 from ..core.task import KINDS
 from ..core.verdict import name_of
 from .output import emit, json_option, note, table, usd
-from .solving import EMBEDDED, interruptible, load
+from .solving import EMBEDDED, interruptible, load, reply_hint
 
 if TYPE_CHECKING:
     from ..core.verdict import Judgement
@@ -76,13 +76,18 @@ def verify(task_file: str, candidate_file: str, specs: tuple[str, ...], as_json:
     if not candidate.strip():
         note("warning: the candidate is empty")
     verifiers = [load(spec) for spec in specs] or implied(task)
-    solution = _verified(task, candidate, verifiers, options, as_json)
-    _show(solution, specs, as_json)
-    return _exit_code(solution)
+    solution = _verified(task, candidate, verifiers, specs, options, as_json)
+    show_verdicts(solution, as_json)
+    return told_code(solution)
 
 
 def _verified(
-    task: dict[str, Any], candidate: str, verifiers: list[Any], options: dict[str, Any], as_json: bool
+    task: dict[str, Any],
+    candidate: str,
+    verifiers: list[Any],
+    specs: tuple[str, ...],
+    options: dict[str, Any],
+    as_json: bool,
 ) -> Solution:
     import anyio
 
@@ -106,7 +111,8 @@ def _verified(
             if budget is None and (asks := [v for v in verifiers if samples_of(v, made)]) and not _capped(limits):
                 text = "asks a model: give --budget (dollars) or --calls, or [limits] in satisfice.toml"
                 raise BadBudget(f"{name_of(asks[0])} {text}")
-            work = partial(engine.verify, made, candidate, verifiers, budget=budget)
+            given = specs or verifiers  # a run keeps its verifiers as text
+            work = partial(engine.verify, made, candidate, given, budget=budget)
             return await interruptible(work, as_json, "verifying")
 
     try:
@@ -225,7 +231,8 @@ def passed(solution: Solution) -> bool | None:
     return all(exact) if exact else None
 
 
-def _exit_code(solution: Solution) -> int:
+def told_code(solution: Solution) -> int:
+    """The exit code of `verify`."""
     if passed(solution) is False:
         return REFUTED
     if solution.stop_reason == "cancelled":
@@ -233,7 +240,8 @@ def _exit_code(solution: Solution) -> int:
     return 0 if any(j.verdict.score is not None for j in solution.verdicts) else NOTHING_TOLD
 
 
-def _show(solution: Solution, specs: tuple[str, ...], as_json: bool) -> None:
+def show_verdicts(solution: Solution, as_json: bool, again: Sequence[str] = ()) -> None:
+    """The verdicts on stdout. `again`: the verifiers that a reply has to name again."""
     told = solution.verdicts
     if as_json:
         data = solution.to_dict(candidates=False)
@@ -243,9 +251,8 @@ def _show(solution: Solution, specs: tuple[str, ...], as_json: bool) -> None:
         emit({"passed": passed(solution), "verdicts": verdicts, **rest})
         return
     if solution.status == "waiting":
-        checks = "".join(f" --check {spec}" for spec in specs)
         note(f"a person is asked:\n{solution.question}")
-        note(f'reply with: satisfice runs answer {solution.run_id} "..."{checks}')
+        note(reply_hint(solution.run_id, again))
         return
     cells = [
         (

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+SURE = 0.01  # no verdict is believed nearer than this to 0 or 1
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -25,7 +27,7 @@ class Channel:
 
     def ratio(self, p: float) -> float:
         """The likelihood ratio, right to wrong, of a verdict with this calibrated probability."""
-        p, base = min(max(p, 1e-4), 1 - 1e-4), self.base_rate
+        p, base = min(max(p, SURE), 1 - SURE), self.base_rate
         return float((p / (1 - p) * (1 - base) / base) ** self.trust)
 
 

@@ -36,6 +36,16 @@ class Verdict:
         return self.exact and self.score == 1.0
 
 
+def sound(verdict: Verdict) -> Verdict:
+    """The verdict if its figures are ones: score and p None or in [0, 1]. Else an unknown one that says why."""
+    for what, value in (("score", verdict.score), ("p", verdict.p)):
+        figure = isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0
+        if value is not None and not figure:
+            said = f"a verifier gave a {what} of {value!r:.60}, expected 0 to 1. {str(verdict.evidence)[:200]}".rstrip()
+            return Verdict(None, evidence=said, spent=verdict.spent)
+    return verdict
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Who said what of which candidate (its path in the run)."""
