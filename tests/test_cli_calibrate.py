@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from math import exp
 from random import Random
 
@@ -45,11 +46,11 @@ def recorded_bank(questions=60, draws=6, seed=0, verdicts=True, few=False):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsysbinary):
-    """Runs `satisfice calibrate ARGS`; replies (exit code, stdout, stderr)."""
+    """Runs `satisfice calibrate ARGS` (or another command); replies (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["satisfice", "calibrate", *args])
+    def call(*args, command="calibrate"):
+        monkeypatch.setattr(sys, "argv", ["satisfice", command, *args])
         with pytest.raises(SystemExit) as stop:
             main()
         out, err = (text.decode() for text in capsysbinary.readouterr())
@@ -186,8 +187,6 @@ def test_a_bank_of_few_verdicts_cannot_be_measured(run, tmp_path):
 
 def test_one_label_only_has_no_figures_and_no_nan(run, tmp_path):
     right = recorded_bank()
-    from dataclasses import replace
-
     drawn = {group: tuple(replace(d, correct=True) for d in row) for group, row in right.draws.items()}
     Bank(right.questions, drawn, {}, None, right.verdicts).save(tmp_path / "bank")
     code, out, err = run("--bank", "bank", "--plot", "p.png", "--json")
@@ -212,6 +211,26 @@ def test_what_is_said_follows_the_figures(bank):
     assert informative(judge)
     assert "bits per dollar" in verdict_on(judge)
     assert "unknown" in verdict_on(judge)
+
+
+def test_a_verifier_that_chooses_badly_is_named(bank):
+    judge = measured(Recorded.of(bank, "judge"))
+    gaps = ((16, 0.5, 0.4, judge.base_rate - 0.1),)
+    worse = replace(judge, selected=replace(judge.selected, gaps=gaps))
+    assert "worse than not choosing" in verdict_on(worse)
+    assert "worse than not choosing" not in verdict_on(judge)
+
+
+def test_verdicts_are_listed_and_replayed(run, bank):
+    facts = json.loads(run("info", "bank", "--json", command="bank")[1])
+    judge = next(row for row in facts["recorded"] if row["name"] == "judge")
+    assert judge["verdicts"] == facts["verifiers"]["judge"] > judge["unknown"]
+    assert "cost/verdict" in run("info", "bank", command="bank")[1]
+    args = ("--bank", "bank", "--strategy", "best_of_n", "--resamples", "1", "--json")
+    code, out, err = run(*args, "--verifier", "judge", command="evaluate")
+    assert code == 0, err
+    assert any(row["name"].startswith("best_of_n") for row in json.loads(out)["rows"])
+    assert run(*args, "--verifier", "juge", command="evaluate")[0] == 2
 
 
 def test_help_has_examples(run):

@@ -251,5 +251,6 @@ def test_a_stop_iteration_does_not_end_the_loop_of_a_test(fault: str) -> None:
 
 
 def test_an_iterator_still_ends() -> None:
-    tests = "it = iter(Two())\nassert [next(it), next(it)] == [0, 1]\nassert next(it, None) is None\nassert list(Two()) == [0, 1]"
+    tests = "it = iter(Two())\nassert [next(it), next(it)] == [0, 1]\nassert next(it, None) is None\n"
+    tests += "assert list(Two()) == [0, 1]"
     assert verdict_on(Code(tests=tests), "class Two:\n    def __iter__(self): yield from (0, 1)").passed

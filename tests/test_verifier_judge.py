@@ -149,7 +149,8 @@ def test_a_model_that_fails_gives_an_unknown_verdict(judge: Any, error: Exceptio
 
 
 @pytest.mark.parametrize("settings", [
-    {"scale": (5, 1)}, {"scale": (1, 10)}, {"scale": (-1, 5)}, {"scale": "1-5"}, {"scale": 5}, {"scale": (1, "5")}, {"scale": (1, 2, 3)}, {"criteria": ("",)}, {"criteria": "right"},
+    {"scale": (5, 1)}, {"scale": (1, 10)}, {"scale": (-1, 5)}, {"scale": "1-5"}, {"scale": 5},
+    {"scale": (1, "5")}, {"scale": (1, 2, 3)}, {"criteria": ("",)}, {"criteria": "right"},
     {"criteria": ("a",), "rubric": "b"}, {"least_coverage": 1.5}, {"most_chars": 3},
 ])  # fmt: skip
 def test_bad_settings_are_refused(settings: Any) -> None:
