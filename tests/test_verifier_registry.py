@@ -172,7 +172,7 @@ BAD = [
     ("regex:", CallerError, "needs pattern"),
     ("regex:^4$", CallerError, "key=value"),
     ("exact:reference=a,reference=b", CallerError, "twice"),
-    ("judge:scale=5", CallerError, "judge"),
+    ("judge:scale=5", CallerError, "scale"),
     ("judge:scale=[5,1]", CallerError, "scale"),
     ('judge:params={"max_token": 3}', CallerError, "max_token"),
     ("code", CallerError, "tests="),
