@@ -4,10 +4,10 @@ difficulty, so that resampling draws would claim a precision that is not there."
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..verifiers.calibration.measures import Interval, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,39 +15,11 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
+__all__ = ["Interval", "best", "clustered", "paired", "wilson"]
+
 RESAMPLES = 2000
 LEVEL = 0.95
 _CHUNK = 1 << 22  # weights held at once
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its two-sided bounds."""
-
-    estimate: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        return {"estimate": self.estimate, "low": self.low, "high": self.high}
-
-    def __str__(self) -> str:
-        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
-
-
-def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """(low, high) of a proportion of independent trials: the score interval (Wilson 1927, JASA 22:209). (0, 1)
-    without trials."""
-    from statistics import NormalDist
-
-    if trials == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share, spread = successes / trials, z * z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
-    # Rounding must not push a bound past the proportion at 0 or 1.
-    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def clustered(
