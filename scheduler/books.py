@@ -122,6 +122,7 @@ class Books:
             completion.alternatives,
             reply.usage.completion if reply.usage else None,
             Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
+            task is None,
         )
 
     def row(

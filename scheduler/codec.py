@@ -14,7 +14,7 @@ from ..core.amounts import ZERO, Amounts
 from ..core.effects import Ask, CallTool, Effect, Recall, Remember, Sample, Score, Within
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
-from ..core.verdict import Verdict, name_of, sound
+from ..core.verdict import Judgement, Verdict, name_of, sound
 
 _CODED: dict[type[Effect[Any]], type[Any]] = {Sample: Candidate, Score: Verdict}
 
@@ -86,6 +86,9 @@ def encode_outcome(outcome: Outcome) -> str:
                 "found": [plain(c) for c in outcome.found],
                 "spent": plain(outcome.spent),
                 "reason": outcome.reason,
+                "judged": [plain(j) for j in outcome.judged],
+                "p": outcome.p,
+                "part": outcome.part,
             }
         }
     )
@@ -96,7 +99,9 @@ def decode_outcome(payload: str) -> Outcome:
     candidate = load(Candidate, data["candidate"]) if data["candidate"] else None
     answer = Answer(candidate, data["answer_reason"]) if data["answered"] else None
     found = tuple(load(Candidate, c) for c in data["found"])
-    return Outcome(answer, found, load(Amounts, data["spent"]) if data["spent"] else ZERO, data["reason"])
+    spent = load(Amounts, data["spent"]) if data["spent"] else ZERO
+    judged = tuple(load(Judgement, j) for j in data.get("judged", ()))
+    return Outcome(answer, found, spent, data["reason"], judged, data.get("p"), data.get("part", False))
 
 
 def plain(value: Any) -> Any:

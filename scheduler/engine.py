@@ -33,7 +33,7 @@ from ..core.task import Contract
 from ..core.verdict import name_of
 from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
-from ..strategies.registry import choose, find
+from ..strategies.registry import choose, strategy_of
 from .decisions import Economics
 from .drifting import Watches
 from .events import Ended, Started
@@ -142,10 +142,10 @@ class Engine:
         contract = contract_of(answer, choices, schema)
         checks = listed(checks)
         task = task_of(query, contract, checks, self.settings.prompts, scope)
-        names = self.names(models) if models is not NO_MODELS else NO_MODELS
-        names = tuple(dict.fromkeys((*names, *named_by(task))))
         if isinstance(strategy, str):
-            strategy = find(choose(strategy, bool(task.checks)))
+            strategy = strategy_of(choose(strategy, bool(task.checks)))
+        names = self.names(models) if models is not NO_MODELS else NO_MODELS
+        names = tuple(dict.fromkeys((*names, *named_by(task, strategy))))
         seed = randbits(31) if seed is None else seed
         policy = self._policy_json if self._journal else ""
         guesses = self._habits.guesses(names, self.policy)

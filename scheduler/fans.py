@@ -11,6 +11,7 @@ from ..core.effects import Effect, Gather, Race, Sample
 from ..core.errors import GatherFailed
 from .log import mismatch
 from .nodes import Fan, Frame, Path, Refused, Result, Slot
+from .pooling import pool
 
 if TYPE_CHECKING:
     from .run import Run
@@ -112,7 +113,7 @@ class Fans:
         if isinstance(owner, Fan):
             owner.below[i] = fan.paid()
         else:
-            self._run.pool(owner, fan.paid())
+            pool(owner, fan.paid())
         self._run.give(fan.slot, result)
 
     # -- what the journal has decided -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ..core.completions import Completion, Usage
 from ..core.effects import CallTool, Effect, Gather, Race, Score
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
+from ..core.verdict import Judgement
 from .paths import seed_of
 
 Path: TypeAlias = tuple[int, ...]
@@ -47,6 +48,8 @@ class Frame:
     belief: Belief | None = None
     terms: Terms | None = None
     found: list[Candidate] = field(default_factory=list)
+    judged: list[Judgement] = field(default_factory=list)
+    part: bool = False  # answers another question than the plan that runs it
     spent: Amounts = ZERO
     score: Score | None = None  # what a verifier's plan was asked
     halt: str | None = None  # a journaled stop that is due once the journal has nothing more to say

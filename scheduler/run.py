@@ -18,7 +18,7 @@ from weakref import proxy
 
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
-from ..core.effects import Gather, Score
+from ..core.effects import Score
 from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
@@ -31,6 +31,7 @@ from .journal import Row
 from .log import Log
 from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Result, Slot, line
 from .paths import seed_of
+from .pooling import pool, underway
 from .starting import Starter
 from .verdicts import Verdicts, asking, unknown, verdict_of
 
@@ -199,7 +200,7 @@ class Run:
     def _advance(self, frame: Frame, result: Result) -> None:
         frame.waiting = None
         if isinstance(result.value, Candidate | Outcome):
-            self.pool(frame, (result.value,))
+            pool(frame, (result.value,))
         try:
             plan, failed = frame.plan, result.error
             effect = plan.send(result.value) if failed is None else plan.throw(failed)
@@ -223,26 +224,6 @@ class Run:
             self.give(slot, Result(error=error))
             return None
 
-    @staticmethod
-    def pool(frame: Frame, given: tuple[Any, ...]) -> None:
-        """Keeps the candidates that were paid for, in the order in which the plan is given them."""
-        for item in given:
-            if isinstance(item, Candidate):
-                frame.found.append(item)
-            elif isinstance(item, Outcome):
-                frame.found.extend(item.found)
-
-    def _underway(self, node: Node | None) -> tuple[Any, ...]:
-        """What was paid for below a plan, if too late for it. A race's branches are not part of the run until it is
-        decided; what a verifier asks for is no candidate."""
-        if isinstance(node, Frame) and node.alive and node.kind == "strategy":
-            return (*node.found, *self._underway(node.waiting))
-        if isinstance(node, Fan) and node.alive and isinstance(node.effect, Gather):
-            below = {i: self._underway(child) for i, child in enumerate(node.children) if child is not None}
-            node.below |= below
-            return node.paid()
-        return ()
-
     def _finish(self, frame: Frame, value: Any) -> None:
         if frame.kind == "verifier":
             self._end(frame, verdict_of(value, frame))
@@ -265,7 +246,7 @@ class Run:
 
     def halt(self, frame: Frame, reason: str, error: Exception | None = None) -> None:
         """Closes a plan where it stands and answers with its last offer."""
-        self.pool(frame, self._underway(frame.waiting))
+        pool(frame, underway(frame.waiting))
         self.kill(frame)
         if frame is self.root and error is not None:
             self.error = error
@@ -281,7 +262,12 @@ class Run:
             if p is not None and terms.value(p) <= 0.0:
                 answer, reason = Answer(None, "abstained"), "abstained"
         spent = replace(frame.spent, seconds=self.books.now - frame.started)
-        return Outcome(answer, tuple(frame.found), spent, reason)
+        if frame.slot is None:
+            return Outcome(answer, tuple(frame.found), spent, reason)
+        known = answer is not None and answer.candidate is not None and frame.belief is not None and terms is not None
+        p = frame.belief.p(terms) if known and frame.belief and terms else None
+        judged = tuple(sorted(frame.judged, key=lambda j: (j.candidate, j.verifier)))  # not in the order of arrival
+        return Outcome(answer, tuple(frame.found), spent, reason, judged, p, frame.part)
 
     def _end(self, frame: Frame, value: Outcome | Verdict, error: Exception | None = None) -> None:
         frame.alive = False
@@ -373,7 +359,9 @@ class Run:
         """Hands over a verdict, calibrated by the policy, and keeps it."""
         verdict = codec.held(score, verdict)
         verdict = self.economics.calibrated(name_of(score.verifier), score.task.contract.kind, verdict)
-        self.verdicts.add(score, frame, verdict)
+        said = self.verdicts.add(score, frame, verdict)
+        if said is not None:
+            frame.judged.append(said)
         self.give(slot, Result(verdict))
 
     def _retry(self, call: Call, hold: Hold, error: SatisficeError) -> None:

@@ -13,7 +13,8 @@ from ..core.completions import Message, Role
 from ..core.errors import BadQuery, CallerError, UnknownName
 from ..core.plans import Answer, Plan, Strategy
 from ..core.task import KINDS, Candidate, Contract, Task
-from ..core.verdict import Verifier, name_of
+from ..core.tools import ToolSpec
+from ..core.verdict import Judgement, Verifier, name_of
 from ..strategies.registry import address_of, find, settings_of
 from .codec import load, plain
 
@@ -199,6 +200,8 @@ class Spec:
                 "known": [plain(c) for c in task.known],
                 "scope": task.scope,
                 "label": task.label,
+                "tools": [plain(t) for t in task.tools],
+                "judged": [plain(j) for j in task.judged],
                 "budget": plain(self.budget),
                 "strategy": address_of(self.strategy) if _found_again(self.strategy) else "",
                 "settings": settings_of(self.strategy),
@@ -252,4 +255,6 @@ def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
         prompts=data["prompts"],
         scope=tuple(data["scope"]),
         label=data["label"],
+        tools=tuple(load(ToolSpec, t) for t in data.get("tools", ())),
+        judged=tuple(load(Judgement, j) for j in data.get("judged", ())),
     )

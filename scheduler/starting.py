@@ -162,6 +162,7 @@ class Starter:
             return None
         price = effect.price if effect.price is not None else frame.price
         inner = Frame(path, plan, "strategy", name_of(effect.strategy), purse, price, deadline, slot, mark)
+        inner.part = effect.part
         run.open_frame(inner)
         return inner
 

@@ -10,7 +10,7 @@ from ..budgets.policy import Policy
 from ..budgets.prices import Price, prompt_bound
 from ..core.amounts import NANO, Amounts
 from ..core.completions import Params, Usage
-from ..core.effects import Effect, Gather, Race, Sample, Score
+from ..core.effects import Effect, Gather, Race, Sample, Score, Within
 from ..core.errors import BadQuery, UnknownName
 from ..models.catalog import Catalog
 
@@ -183,18 +183,19 @@ def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:
         elif isinstance(effect, Gather | Race):
             total += quote_step(tariff, effect.branches)
         else:
-            needs = getattr(
-                effect.verifier if isinstance(effect, Score) else getattr(effect, "strategy", None), "needs", None
-            )
-            if needs is not None:
-                total += quote_step(tariff, _declared(needs, effect))
+            total += quote_step(tariff, needed(effect))
     return total
 
 
-def _declared(needs: Callable[[Any], Any], effect: Any) -> tuple[Effect[Any], ...]:
-    """What a verifier or strategy says that it needs. One that cannot say needs nothing: its own call will show why."""
+def needed(effect: Effect[Any]) -> tuple[Effect[Any], ...]:
+    """What the verifier or strategy of an effect says that it needs. One that cannot say needs nothing: its own call
+    will show why."""
+    if isinstance(effect, Score):
+        needs = getattr(effect.verifier, "needs", None)
+    else:
+        needs = getattr(effect.strategy, "needs", None) if isinstance(effect, Within) else None
     try:
-        return tuple(needs(effect.task))
+        return tuple(needs(effect.task)) if needs is not None and isinstance(effect, Score | Within) else ()
     except Exception:
         return ()
 
@@ -204,6 +205,7 @@ def first_sample(step: tuple[Effect[Any], ...]) -> Sample | None:
     for effect in step:
         if isinstance(effect, Sample):
             return effect
-        if isinstance(effect, Gather | Race) and (inner := first_sample(effect.branches)):
-            return inner
+        inner = effect.branches if isinstance(effect, Gather | Race) else needed(effect)
+        if found := first_sample(inner):
+            return found
     return None

@@ -20,7 +20,8 @@ class Verdicts:
     told: list[Judgement] = field(default_factory=list)
     troubles: Counter[str] = field(default_factory=Counter)
 
-    def add(self, score: Score, frame: Frame, verdict: Verdict) -> None:
+    def add(self, score: Score, frame: Frame, verdict: Verdict) -> Judgement | None:
+        """Keeps a verdict. What a strategy was told, None of what an ensemble's part said."""
         name = name_of(score.verifier)
         if verdict.score is None:
             self.troubles[verdict.evidence or f"{name} could not tell"] += 1
@@ -28,6 +29,8 @@ class Verdicts:
             path = score.candidate.path
             like = sum(told.verifier.partition("#")[0] == name and told.candidate == path for told in self.told)
             self.told.append(Judgement(f"{name}#{like + 1}" if like else name, path, verdict))
+            return self.told[-1]
+        return None
 
     def of(self, candidate: str) -> tuple[Judgement, ...]:
         """Of the candidate with this path, in the order in which they came."""

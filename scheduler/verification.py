@@ -10,10 +10,12 @@ from ..budgets.budget import Budget
 from ..core.effects import Sample
 from ..core.errors import CallerError, NoModelConfigured
 from ..core.task import Candidate, Contract, Task
+from ..strategies.registry import models_of
 from ..strategies.verify import Verify, samples_of
 from .spec import candidate_of, contract_of, listed, task_of, verifiers_of
 
 if TYPE_CHECKING:
+    from ..core.plans import Strategy
     from .engine import Engine
     from .live import OnEvent
     from .solution import Solution
@@ -74,9 +76,10 @@ def asked_of(task: Task) -> list[Sample]:
     return [sample for check in task.checks for sample in samples_of(check, task)]
 
 
-def named_by(task: Task) -> tuple[str, ...]:
-    """The models that its checks name themselves: who passes such a check allows them."""
-    return tuple(dict.fromkeys(sample.model for sample in asked_of(task) if sample.model is not None))
+def named_by(task: Task, strategy: Strategy) -> tuple[str, ...]:
+    """The models that checks and strategy name themselves: who passes them allows these."""
+    asked = (sample.model for sample in asked_of(task) if sample.model is not None)
+    return tuple(dict.fromkeys((*asked, *models_of(strategy))))
 
 
 def _models(engine: Engine, asked: Sequence[Sample], models: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core import templates
 from ..core.completions import Message
@@ -17,9 +17,41 @@ if TYPE_CHECKING:
 def asking(task: Task, template: str | None = None) -> tuple[Message, ...]:
     """The task's messages, the last user message wrapped in the template (default: the one of its answer kind).
     Raises `BadSettings` for a template that Jinja cannot read."""
+    return _placed(task, _asked(task, template))
+
+
+def speaking(task: Task, template: str, /, **values: Any) -> tuple[Message, ...]:
+    """The task's messages with the last user message replaced by a strategy's own template, filled with `query` (what
+    is asked), `asked` (the same with the form that an answer has to take) and `values`. Raises as `asking` does."""
+    values = {"query": task.query, "asked": _asked(task, None), **values}
+    text = templates.render(__package__ or "", template, task.prompts.get(template), **values)
+    return _placed(task, text)
+
+
+def draw(task: Task, model: str | None, params: Params) -> Sample:
+    """The effect that draws one candidate, asked for as the task's checks want it."""
+    return Sample(asking(task), task, model, wanted(task.checks, params))
+
+
+def answering(task: Task, template: str, model: str | None, params: Params, /, **values: Any) -> Sample:
+    """The effect that asks for a candidate with a strategy's own template."""
+    return Sample(speaking(task, template, **values), task, model, wanted(task.checks, params))
+
+
+def thinking(task: Task, template: str, model: str | None, params: Params, /, **values: Any) -> Sample:
+    """The effect that asks for a thought (a plan, a critique, a grade): its reply is no candidate."""
+    return Sample(speaking(task, template, **values), None, model, params)
+
+
+def packaged(name: str) -> str:
+    """The source of a packaged template. Raises `BadSettings` for a name that has none."""
+    return templates.packaged(__package__ or "", name)
+
+
+def _asked(task: Task, template: str | None) -> str:
     contract = task.contract
     name = template or contract.kind
-    text = templates.render(
+    return templates.render(
         __package__ or "",
         name,
         task.prompts.get(name),
@@ -28,17 +60,10 @@ def asking(task: Task, template: str | None = None) -> tuple[Message, ...]:
         schema=contract.schema,
         language=contract.language,
     )
+
+
+def _placed(task: Task, text: str) -> tuple[Message, ...]:
     last = max((i for i, m in enumerate(task.messages) if m.role == "user"), default=None)
     if last is None:
         return (*task.messages, Message("user", text))
     return (*task.messages[:last], Message("user", text), *task.messages[last + 1 :])
-
-
-def draw(task: Task, model: str | None, params: Params) -> Sample:
-    """The effect that draws one candidate, asked for as the task's checks want it."""
-    return Sample(asking(task), task, model, wanted(task.checks, params))
-
-
-def packaged(name: str) -> str:
-    """The source of a packaged template. Raises `BadSettings` for a name that has none."""
-    return templates.packaged(__package__ or "", name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..budgets.beliefs import Committed
 from ..budgets.voting import HORIZON, VotingBelief
 from ..core.belief import Belief
 from ..core.completions import Params
-from ..core.effects import Gather, Offer
+from ..core.effects import Effect, Gather, Offer
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from .prompting import draw
@@ -57,6 +57,10 @@ class SelfConsistency:
     model: str | None = None
     params: Params = Params(temperature=0.7)
     name: ClassVar[str] = "self_consistency"
+    pays: ClassVar[str] = "where answers are short, nothing can check them, and the model is right more often than not"
+
+    def needs(self, task: Task) -> tuple[Effect[Any], ...]:
+        return (draw(task, self.model, self.params),) * (self.samples or 1)
 
     def __call__(self, task: Task) -> Plan[Answer]:
         votes = Votes()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..budgets.beliefs import Unstarted
 from ..budgets.voting import VotingBelief
 from ..core.completions import Params
-from ..core.effects import Offer
+from ..core.effects import Effect, Offer
 from ..core.plans import Answer, Plan
 from ..core.task import Task
 from .prompting import draw
@@ -21,6 +21,10 @@ class SingleShot:
     model: str | None = None
     params: Params = Params(temperature=0.0)
     name: ClassVar[str] = "single_shot"
+    pays: ClassVar[str] = "nearly always, as a first buy: the baseline that every other way has to beat per dollar"
+
+    def needs(self, task: Task) -> tuple[Effect[Any], ...]:
+        return (draw(task, self.model, self.params),)
 
     def __call__(self, task: Task) -> Plan[Answer]:
         sample = draw(task, self.model, self.params)

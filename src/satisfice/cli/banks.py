@@ -174,7 +174,7 @@ def evaluate(
     from ..budgets.policy import Policy
     from ..experiments import Bank
     from ..experiments import evaluate as measure
-    from ..strategies.registry import find
+    from ..strategies.registry import strategy_of
 
     opened = Bank.open(bank_path)
     most = max((len(draws) for draws in opened.draws.values()), default=1)
@@ -187,7 +187,7 @@ def evaluate(
     with progress("replaying questions", as_json) as tell:
         report = measure(
             opened,
-            [find(name) for name in strategies or ("self_consistency",)],
+            [strategy_of(name) for name in strategies or ("self_consistency",)],
             models=models or None,
             arms=arms or None,
             verifiers=verifiers,

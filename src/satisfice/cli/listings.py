@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import fill
+from typing import Any
 
 import click
 
@@ -12,14 +13,20 @@ from .output import emit, json_option, table
 @click.command()
 @json_option
 def strategies(as_json: bool) -> None:
-    """The ways to think that can be named. `auto` is best_of_n where there is a check, else self_consistency."""
+    """The ways to think that can be named, for `solve --strategy NAME:key=value,...`. `auto` is best_of_n where there
+    is a check, else self_consistency.
+
+    Settings marked * have to be given. Values are JSON, and a strategy inside another is such a text again:
+    fusion:members=["single_shot","self_consistency:samples=3"]. Each line says when the strategy pays, and what its
+    first answer costs at least.
+    """
     from ..strategies.registry import listing
 
     rows = listing()
     if as_json:
         emit(rows)
     else:
-        table(["name", "settings", "what it does"], ((r["name"], ", ".join(r["settings"]), r["summary"]) for r in rows))
+        _described(rows, ("summary", "pays", "least"))
 
 
 @click.command()
@@ -36,13 +43,18 @@ def verifiers(as_json: bool) -> None:
     if as_json:
         emit(rows)
     else:
-        width = max(len(r["name"]) for r in rows) + 2
-        for r in rows:  # no table: its rows would be wider than a terminal
-            settings = ", ".join(k + "*" * (k in r["needed"]) for k in r["settings"])
-            for first, text in ((r["name"], r["summary"]), ("", settings)):
-                if text:
-                    indent = " " * width
-                    click.echo(fill(text, 110, initial_indent=first.ljust(width), subsequent_indent=indent))
+        _described(rows, ("summary",))
+
+
+def _described(rows: list[dict[str, Any]], told: tuple[str, ...]) -> None:
+    """Name, what is told of it and its settings, filled to the terminal: a table's rows would be wider."""
+    width = max(len(r["name"]) for r in rows) + 2
+    for row in rows:
+        lines = [row[told[0]]]
+        lines += [f"{key}: {row[key]}" for key in told[1:] if row[key]]
+        lines.append(", ".join(k + "*" * (k in row["needed"]) for k in row["settings"]))
+        for first, text in zip((row["name"], *("",) * len(lines)), filter(None, lines), strict=False):
+            click.echo(fill(text, 110, initial_indent=first.ljust(width), subsequent_indent=" " * width))
 
 
 @click.command()

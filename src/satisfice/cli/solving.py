@@ -16,6 +16,7 @@ from .output import emit, json_option, note, usd
 
 if TYPE_CHECKING:
     from ..budgets.budget import Budget
+    from ..core.plans import Strategy
     from ..core.verdict import Judgement
     from ..scheduler.events import Event
     from ..scheduler.solution import Solution
@@ -33,7 +34,11 @@ EMBEDDED = "local/smollm2"
     help="Model, alias or pool; the first is the default (repeat).",
 )
 @click.option(
-    "--strategy", default="auto", show_default=True, help="auto, a name (see `strategies`), or module:attribute."
+    "--strategy",
+    default="auto",
+    show_default=True,
+    metavar="NAME[:key=value,...]",
+    help="auto, a name (see `strategies`) with its settings, or module:attribute.",
 )
 @click.option("--answer", default="text", show_default=True, help=f"What counts as an answer: {', '.join(KINDS)}.")
 @click.option("--choices", help="The options of a choice, comma-separated.")
@@ -99,11 +104,11 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
 
 def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
-    from ..strategies.registry import choose, find
+    from ..strategies.registry import choose, strategy_of
 
     return {
         "budget": budget,
-        "strategy": find(choose(options["strategy"], bool(options["checks"])), **_settings(options)),
+        "strategy": _with_params(strategy_of(choose(options["strategy"], bool(options["checks"]))), options),
         "answer": options["answer"],
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
         "checks": checked(options["checks"]),
@@ -139,19 +144,17 @@ async def interruptible(work: Callable[..., Awaitable[Solution]], as_json: bool,
     return box[0]
 
 
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """`--max-tokens` and `--temperature` as settings of the strategy."""
+def _with_params(strategy: Strategy, options: dict[str, Any]) -> Strategy:
+    """The strategy with `--max-tokens` and `--temperature` in its parameters."""
     from dataclasses import replace
 
-    from ..strategies.registry import BUILT_IN, choose
-
     given = {k: options[k] for k in ("max_tokens", "temperature") if options[k] is not None}
-    made = BUILT_IN.get(choose(options["strategy"], bool(options["checks"])))
+    params = getattr(strategy, "params", None)
     if not given:
-        return {}
-    if made is None:
-        raise CallerError("--max-tokens and --temperature go with the built-in strategies")
-    return {"params": replace(made().params, **given)}
+        return strategy
+    if params is None:
+        raise CallerError("--max-tokens and --temperature go with strategies that have the setting `params`")
+    return replace(strategy, params=replace(params, **given))  # type: ignore[type-var]
 
 
 def _query(words: tuple[str, ...]) -> str:

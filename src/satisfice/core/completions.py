@@ -20,13 +20,30 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Ends a completion, with finish "cut", once the mean log-probability of its last `window` tokens is below `least`
+    (DeepConf's group confidence, Fu et al. 2025, on the drawn tokens' own log-probabilities)."""
+
+    least: float
+    window: int = 64
+
+    def __post_init__(self) -> None:
+        """Raises `CallerError`."""
+        if not self.least <= 0 or self.window < 1:
+            raise CallerError(
+                f"Cut({self.least!r}, {self.window!r}): expected a log-probability and a window of 1 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """Sampling parameters. `None` leaves the provider's default, but for `max_tokens`: a call without an upper
     bound on its output cannot be held, so there always is one.
 
     `effort` is the reasoning effort ("low", "medium", "high") where the model has one. `extra` are further
     provider parameters as sorted (name, value) pairs, values JSON-ready and hashable. `logprobs` asks for the
-    log-probability of each token, `top_logprobs` (1 to 20) for that of its likeliest alternatives too.
+    log-probability of each token, `top_logprobs` (1 to 20) for that of its likeliest alternatives too. `cut` ends a
+    completion that loses its confidence, where tokens and log-probabilities stream; elsewhere it does nothing.
     """
 
     temperature: float | None = None
@@ -36,6 +53,7 @@ class Params:
     effort: str | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    cut: Cut | None = None
     extra: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

@@ -68,13 +68,15 @@ class Race(Effect[tuple[Any, ...]]):
 @dataclass(frozen=True, slots=True)
 class Within(Effect[Outcome]):
     """Runs a strategy inside `share` (0 to 1] of what the purse has left, and inside `seconds` where given.
-    `price` is value per dollar; None inherits the parent's."""
+    `price` is value per dollar; None inherits the parent's. `part`: the task is a part of the question, so that its
+    candidates are none of the parent's."""
 
     strategy: Strategy
     task: Task
     share: float = 1.0
     seconds: float | None = None
     price: float | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +137,13 @@ class Remember(Effect[None]):
 @dataclass(frozen=True, slots=True)
 class CallTool(Effect[Any]):
     """Calls a tool by name with JSON arguments; replies its JSON result. Raises `ToolError`. A call that is not
-    idempotent and was in flight when the process died is not repeated: a person is asked."""
+    idempotent and was in flight when the process died is not repeated: a person is asked. `approved`: a person has
+    said yes, which a tool with the policy "ask" needs."""
 
     tool: str
     arguments: tuple[tuple[str, Any], ...] = ()
     idempotent: bool = False
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

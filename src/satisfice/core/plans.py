@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .belief import Belief
     from .effects import Effect
     from .task import Candidate, Task
+    from .verdict import Judgement
 
 T = TypeVar("T")
 
@@ -33,16 +34,30 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a strategy run inside a share of the purse came to. `found` is every candidate that was paid for."""
+    """What a strategy run inside a share of the purse came to. `found` is every candidate that was paid for, `judged`
+    what verifiers said of them, `p` P(right) of the answer in the state in which it stopped (None: not known). A
+    `part` answered another question than the plan that ran it, and so adds no candidates to its pool."""
 
     answer: Answer | None
     found: tuple[Candidate, ...] = ()
     spent: Amounts = ZERO
     reason: str = "finished"
+    judged: tuple[Judgement, ...] = ()
+    p: float | None = None
+    part: bool = False
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The answer's candidate, if there is one."""
+        return self.answer.candidate if self.answer is not None else None
 
 
 class Strategy(Protocol):
     """A callable from task to plan. Its configuration is its dataclass fields; it does no I/O, reads no clock and
-    uses no global random state."""
+    uses no global random state.
+
+    Optional attributes: `name`; `needs(task)`, the effects of the least that it can give an answer with, by which a
+    plan that runs it inside a `Within` is priced; `pays`, a sentence on when it is worth its price.
+    """
 
     def __call__(self, task: Task, /) -> Plan[Answer]: ...

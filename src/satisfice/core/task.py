@@ -14,7 +14,8 @@ from .completions import Alternatives, Message
 
 if TYPE_CHECKING:
     from .answers import Reading
-    from .verdict import Verifier
+    from .tools import ToolSpec
+    from .verdict import Judgement, Verifier
 
 AnswerKind = Literal["number", "choice", "text", "json", "code"]
 KINDS: tuple[AnswerKind, ...] = ("number", "choice", "text", "json", "code")
@@ -65,7 +66,8 @@ class Candidate:
     `answer` is the answer as people write it, `key` its canonical form: two candidates agree when their keys do.
     Both are None where the completion holds no answer. `tokens` is the number of its tokens where the provider said,
     `logprobs` their natural-log probabilities and `alternatives` what could have stood in their place, where
-    `Params(logprobs=True, top_logprobs=k)` asked for them. `path` is the effect's place in the run.
+    `Params(logprobs=True, top_logprobs=k)` asked for them. `path` is the effect's place in the run. A `thought` is a
+    completion that was asked for on the way to an answer, and is none itself.
     """
 
     text: str
@@ -79,14 +81,16 @@ class Candidate:
     alternatives: Alternatives | None = None
     tokens: int | None = None
     spent: Amounts = ZERO
+    thought: bool = False
 
 
 @dataclass(frozen=True)
 class Task:
     """A query and the rules for its answer. The gold answer is never part of it.
 
-    `checks` are the verifiers that apply, exact ones first. `known` are candidates that are already paid for.
-    `prompts` override packaged prompt templates by name. `scope` names tenant and session for memory.
+    `checks` are the verifiers that apply, exact ones first. `known` are candidates that are already paid for, `judged`
+    what verifiers said of them. `prompts` override packaged prompt templates by name. `scope` names tenant and session
+    for memory. `tools` are those that a plan may call.
     """
 
     messages: tuple[Message, ...]
@@ -96,6 +100,8 @@ class Task:
     prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     scope: tuple[str, ...] = ()
     label: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    judged: tuple[Judgement, ...] = ()
 
     @classmethod
     def of(cls, query: str, kind: AnswerKind = "text", **fields: Any) -> Task:
@@ -118,6 +124,6 @@ class Task:
         """The last user message."""
         return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
 
-    def knowing(self, found: tuple[Candidate, ...]) -> Task:
-        """The same task with further candidates already paid for."""
-        return replace(self, known=self.known + found)
+    def knowing(self, found: tuple[Candidate, ...], judged: tuple[Judgement, ...] = ()) -> Task:
+        """The same task with further candidates already paid for, and what verifiers said of them."""
+        return replace(self, known=self.known + found, judged=self.judged + judged)
