@@ -15,7 +15,7 @@ from ..core.effects import Effect, Score
 from ..core.plans import Answer
 from ..core.verdict import Verdict
 from .codec import plain
-from .nodes import Frame
+from .nodes import Frame, line
 from .tariff import Quote, Tariff, first_sample, quote_step
 
 SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, where nobody says
@@ -98,8 +98,11 @@ class Economics:
         quote = quote_step(self.tariff, step)
         worth = self.worth
         if worth is None:
-            sample = first_sample(step)
-            worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else quote.usd)
+            root = line(frame)[-1]
+            if root.worth is None:  # by the first step of the run: a right answer is worth no more for a longer prompt
+                sample = first_sample(step)
+                root.worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else quote.usd)
+            worth = root.worth
         price = frame.price if frame.price is not None else _per(1 + self.scarcity, worth)
         steps, cap = self._payable(frame, quote, now)
         wrong = _per(self.budget.wrong, worth)

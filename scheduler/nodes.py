@@ -50,6 +50,7 @@ class Frame:
     found: list[Candidate] = field(default_factory=list)
     judged: list[Judgement] = field(default_factory=list)
     part: bool = False  # answers another question than the plan that runs it
+    worth: float | None = None  # of a right answer, where nobody says: of the run's outermost frame
     spent: Amounts = ZERO
     score: Score | None = None  # what a verifier's plan was asked
     halt: str | None = None  # a journaled stop that is due once the journal has nothing more to say

@@ -9,23 +9,44 @@ needs more than a number as the answer):
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import pytest
 
 from ..budgets.budget import Budget
-from ..core.effects import Choice, Choose, Effect, Gather, Offer, Race, Recall, Remember, Sample, Score, Within
+from ..core.effects import (
+    Ask,
+    CallTool,
+    Choice,
+    Choose,
+    Effect,
+    Gather,
+    Offer,
+    Race,
+    Recall,
+    Remember,
+    Sample,
+    Score,
+    Within,
+)
 from ..core.errors import ModelRefused, ModelUnavailable, SatisficeError
 from ..core.plans import Answer, Outcome, Plan, Strategy
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict
+from ..scheduler.journal import Row
+from ..scheduler.log import Log
+from ..scheduler.offline import perform
 from ..scheduler.run import Run
 from ..scheduler.simulate import Declared, Simulator
+from ..scheduler.tariff import quote_step
+from ..strategies.registry import address_of, find, settings_of
 from .driver import MODEL, Drive, Script, balanced, live, make_run, offline
 
 MOST = 60  # steps of a plan that are looked at
-FREE = (Offer, Choose, Score, Recall, Remember)
+CUTS = 12  # places at which a run is killed
+
 BLANK = Script(text=lambda asked, seed: "I would rather not say.")
 
 
@@ -40,15 +61,22 @@ def replied(effect: Any, turn: int) -> Any:
             text = f"Answer: {turn % 3}"
             reading = effect.task.contract.read(text) if effect.task else None
             answer, key = (reading.answer, reading.key) if reading else (None, None)
-            return Candidate(text, answer, key, path=f"a{turn % 10}")
+            return Candidate(text, answer, key, path=f"a{turn % 10}", thought=effect.task is None)
         case Gather() | Race():
             return tuple(replied(branch, turn + i) for i, branch in enumerate(effect.branches))
         case Score():
             return Verdict((0.2, 0.6, None)[turn % 3])
         case Within():
-            return Outcome(None)
+            if turn % 3 == 2:
+                return Outcome(None, reason="budget_calls")
+            one = replied(Sample((), effect.task), turn)
+            return Outcome(Answer(one), (one,), p=0.3 * (turn % 3), part=effect.part)
         case Recall():
             return ()
+        case CallTool():
+            return {"said": turn % 3}
+        case Ask():
+            return effect.options[turn % len(effect.options)] if effect.options else "yes"
     return None
 
 
@@ -63,6 +91,31 @@ def walk(plan: Plan[Answer], most: int = MOST) -> list[Effect[Any]]:
     except StopIteration as end:
         assert isinstance(end.value, Answer)
     return effects
+
+
+def _silence(asked: str, seed: int) -> str:
+    raise AssertionError("what is on record is asked again")
+
+
+def _recorded(
+    strategy: Strategy, task: Task, script: Script, cap: float, **options: Any
+) -> tuple[Run, list[list[Row]]]:
+    """A run driven to its end, and the rows that it committed, commit by commit."""
+    commits: list[list[Row]] = []
+
+    class Recorded(Run):
+        def take(self) -> Any:
+            due = super().take()
+            if due.rows:
+                commits.append(due.rows)
+            return due
+
+    # a price on value, so that strategies without an end of their own come to one
+    run = make_run(strategy, task, Budget(usd=cap, worth=0.002), seed=3, journaled=True, **options)
+    run.__class__ = Recorded
+    perform(run, script)
+    run.take()
+    return run, commits
 
 
 class StrategyContract:
@@ -127,6 +180,43 @@ class StrategyContract:
     def test_known_candidates_are_taken_up(self, strategy: Strategy, task: Task) -> None:
         known = Candidate("Answer: 2", "2", "2", path="a1")
         walk(strategy(task.knowing((known, replace(known, key=None, answer=None)))))
+
+    def test_it_says_what_it_needs(self, strategy: Strategy, task: Task) -> None:
+        needs: Any = getattr(strategy, "needs", None)
+        if needs is not None:
+            effects = needs(task)
+            assert all(isinstance(effect, Effect) for effect in effects)
+            assert quote_step(make_run(strategy, task).tariff, tuple(effects)).worst.calls >= 1
+
+    def test_it_can_be_stored(self, strategy: Strategy) -> None:
+        """Else a run of it can be resumed from Python only."""
+        if address_of(strategy):
+            again = find(address_of(strategy), **json.loads(json.dumps(settings_of(strategy))))
+            assert type(again) is type(strategy)
+            assert again == strategy or not is_dataclass(strategy)
+
+    def test_it_resumes_wherever_it_was_killed(self, strategy: Strategy, task: Task) -> None:
+        """The rows up to any commit are all that is left: the answer is the same, and nothing on record is asked
+        again. With all rows it is a replay: nothing is asked at all."""
+        run, commits = _recorded(strategy, task, Script(), self.cap * 100)
+        assert run.outcome is not None
+        final = (run.outcome.answer and run.outcome.answer.candidate, run.outcome.reason)
+        for cut in range(0, len(commits) + 1, max(1, len(commits) // CUTS)):
+            rows = [row for commit in commits[:cut] for row in commit]
+            again, later = _recorded(strategy, task, Script(), self.cap * 100, log=Log(rows))
+            balanced(again)
+            assert again.outcome is not None
+            came = again.outcome.answer and again.outcome.answer.candidate
+            assert (came and (came.path, came.key)) == (final[0] and (final[0].path, final[0].key))
+            replied = {(r.path, r.attempt) for r in rows if r.kind == "reply"}
+            asked = {(r.path, r.attempt) for commit in later for r in commit if r.kind == "intent"}
+            assert not replied & asked
+        rows = [row for commit in commits for row in commit]
+        again, later = _recorded(strategy, task, Script(text=_silence), self.cap * 100, log=Log(rows))
+        assert again.outcome is not None
+        assert again.outcome.reason == final[1]
+        assert [c.path for c in again.outcome.found] == [c.path for c in run.outcome.found]
+        assert again.root.purse.posted == run.root.purse.posted
 
     def test_it_survives_when_every_draw_fails(self, strategy: Strategy, task: Task) -> None:
         for error in (ModelRefused("never"), ModelUnavailable("down")):
