@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import formatannotation
 from typing import Any
 
 from ..core.effects import Ask, CallTool, Effect, Gather, Race, Sample, Score, Within
@@ -19,11 +20,13 @@ BUILT_IN: Mapping[str, str] = {
     "single_shot": "single_shot:SingleShot",
     "self_consistency": "self_consistency:SelfConsistency",
     "best_of_n": "best_of_n:BestOfN",
+    "reflexion": "reflexion:Reflexion",
+    "debate": "debate:Debate",
 }
 GROUP = "satisfice.strategies"
 
 
-def find(name: str, **settings: Any) -> Strategy:
+def find(name: str, /, **settings: Any) -> Strategy:
     """The strategy called `name` (built in, from an entry point of group `satisfice.strategies`, or
     `module:attribute`), made with `settings`. Settings that are strategies may be given as text, see `strategy_of`.
     Raises `UnknownName`, or `CallerError` for a bad setting."""
@@ -73,11 +76,16 @@ def _row(name: str, made: Any) -> dict[str, Any]:
     return {
         "name": name,
         "summary": " ".join((made.__doc__ or "").split()).partition(". ")[0].rstrip("."),
-        "settings": {f.name: str(f.type) for f in settings},
+        "settings": {f.name: _kind(f.type) for f in settings},
         "needed": needed,
         "least": least(made) if made is not None else "",
         "pays": " ".join(str(getattr(made, "pays", "")).split()),
     }
+
+
+def _kind(annotation: Any) -> str:
+    """A field's type as it is written."""
+    return annotation if isinstance(annotation, str) else formatannotation(annotation)
 
 
 def least(made: Any) -> str:
@@ -148,7 +156,7 @@ def address_of(strategy: Any) -> str:
 def _make(made: Any, name: str, settings: dict[str, Any]) -> Strategy:
     if not callable(made):
         raise UnknownName(f"{name!r} is not a strategy: it cannot be called", kind="strategy", name=name)
-    kinds = {f.name: str(f.type) for f in fields(made)} if is_dataclass(made) else {}
+    kinds = {f.name: _kind(f.type) for f in fields(made)} if is_dataclass(made) else {}
     try:
         given = {key: revived(value, kinds.get(key, ""), find) for key, value in settings.items()}
         if is_dataclass(made) and not isinstance(made, type):

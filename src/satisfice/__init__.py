@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from .budgets.policy import Policy
     from .budgets.prices import Price
     from .budgets.purse import Purse
+    from .budgets.rounds import RoundsBelief
     from .budgets.voting import VotingBelief
     from .core.amounts import Amounts
     from .core.belief import Belief, Continuation, Priors, Terms
-    from .core.completions import Completion, Message, Model, Params, Request, Response, Usage
+    from .core.completions import Completion, Cut, Message, Model, Params, Request, Response, Usage
     from .core.effects import (
         Ask,
         CallTool,
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
     )
     from .core.plans import Answer, Outcome, Plan, Strategy
     from .core.task import Candidate, Contract, Task
-    from .core.verdict import Verdict, Verifier
+    from .core.tools import ToolSpec
+    from .core.verdict import Judgement, Verdict, Verifier
     from .experiments import Bank, evaluate, fit
     from .models.lite import LiteModel
     from .models.local import LocalModel
@@ -111,10 +113,11 @@ _HOMES = {
     "budgets.policy": "Policy",
     "budgets.prices": "Price",
     "budgets.purse": "Purse",
+    "budgets.rounds": "RoundsBelief",
     "budgets.voting": "VotingBelief",
     "core.amounts": "Amounts",
     "core.belief": "Belief Continuation Priors Terms",
-    "core.completions": "Completion Message Model Params Request Response Usage",
+    "core.completions": "Completion Cut Message Model Params Request Response Usage",
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
     "JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
@@ -122,7 +125,8 @@ _HOMES = {
     "UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
-    "core.verdict": "Verdict Verifier",
+    "core.tools": "ToolSpec",
+    "core.verdict": "Judgement Verdict Verifier",
     "experiments": "Bank evaluate fit",
     "models.lite": "LiteModel",
     "models.local": "LocalModel",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Plan: TypeAlias = "Generator[Effect[Any], Any, T]"
+if TYPE_CHECKING:
+    Plan: TypeAlias = Generator[Effect[Any], Any, T]
+else:  # effects are defined on top of plans; a user's annotation is evaluated all the same
+    Plan = Generator[Any, Any, T]
 
 
 @dataclass(frozen=True, slots=True)
