@@ -38,7 +38,7 @@ from satisfice.models.local import LocalModel
 from satisfice.strategies.registry import strategy_of
 from satisfice.verifiers.check import Check
 
-SEED, CAP, SLOTS, CONTEXT = 20261122, 1600, 4, 1536
+SEED, CAP, SLOTS, CONTEXT = 20261122, 4000, 6, 1536
 STRONG, WEAK = "strong", "weak"
 SHORT = 'params={"temperature": 0.7, "max_tokens": 64}'
 GREEDY = 'params={"temperature": 0.0, "max_tokens": 64}'
@@ -46,13 +46,28 @@ FORMS = {
     "number": '{{ query }}\nWork it out in one short line. End with a line of the form "Answer: <number>".',
     "text": '{{ query }}\nEnd with a line of the form "Answer: <expression>".',
 }
-# The first three are the plain baselines. Settings are what fits some 1,600 tokens.
+WEAKLY = f"self_consistency:samples=2,model={WEAK},{SHORT}"
+VOTERS = f"self_consistency:samples=3,{SHORT}"
+# The first three are the plain baselines. Settings come to some 900 tokens; the cap leaves room for holds, by bytes.
 STRATEGIES: dict[str, str] = {
     "single_shot": f"single_shot:{GREEDY}",
     "single_shot (weak)": f"single_shot:model={WEAK},{GREEDY}",
     "fixed n = 4": f"self_consistency:samples=4,{SHORT}",
+    "single_shot, waits = 1": f"single_shot:waits=1,{GREEDY}",
+    "self_consistency": f"self_consistency:most=12,{SHORT}",
+    "self_consistency (confidence)": f"self_consistency:most=12,weights=confidence,{SHORT}",
+    "tree_search (bfs)": f"tree_search:algorithm=bfs,width=2,depth=2,steps=8,{SHORT}",
+    "tree_search (ab_mcts)": f"tree_search:algorithm=ab_mcts,steps=8,{SHORT}",
+    "reflexion": f'reflexion:rounds=3,{SHORT},reflect_params={{"temperature": 0.0, "max_tokens": 48}}',
+    "debate (full)": f"debate:agents=3,rounds=1,topology=full,{SHORT}",
+    "debate (ring)": f"debate:agents=3,rounds=1,topology=ring,{SHORT}",
+    "fusion (synthesis)": f"fusion:members={json.dumps([WEAKLY, VOTERS])},{SHORT}",
+    "cascade": f"cascade:stages={json.dumps([WEAKLY, VOTERS])}",
+    "experts": f"experts:arms={json.dumps([WEAKLY, VOTERS])},k=2",
+    "roles": f"roles:turns=5,{SHORT}",
+    "orchestrate": f"orchestrate:{SHORT}",
 }
-CHECKED: dict[str, str] = {}
+CHECKED: dict[str, str] = {"best_of_n": f"best_of_n:most=12,{SHORT}"}
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

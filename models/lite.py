@@ -34,8 +34,11 @@ from ..core.errors import (
     ModelUnavailable,
 )
 from .reserved import reserved
+from .streaming import Streamed
 
 T = TypeVar("T")
+
+THINKING = "thinking_budget"  # the name in `Params.extra` of how many tokens a model may think in
 
 _litellm: Any = None  # set once it is imported and warm
 
@@ -87,7 +90,29 @@ class LiteModel:
             raise BadQuery("a call needs at least one message and n >= 1")
         litellm = _litellm or await to_thread.run_sync(load_litellm)
         key = self._key(litellm)
-        return await on_asyncio(self._call(litellm, request, key))
+        call = self._streamed if request.params.cut is not None and request.n == 1 else self._call
+        return await on_asyncio(call(litellm, request, key))
+
+    async def _streamed(self, litellm: Any, request: Request, key: str | None) -> Response:
+        """As `_call`, of one completion, over a stream that is hung up on when it is cut."""
+        told: dict[str, Any] = {"include_usage": True}
+        if self.name.startswith("hosted_vllm/"):
+            told["continuous_usage_stats"] = True  # so that what a cut call has used is known
+        streamed = Streamed(request.params.cut, self.name)
+        try:
+            async with asyncio.timeout(self._timeout):
+                arguments = self._arguments(request, key)
+                stream = await litellm.acompletion(**arguments, stream=True, stream_options=told)
+                await streamed.gather(stream)
+        except Exception as error:
+            mapped = self._mapped(litellm, error, key)
+            if streamed.begun and isinstance(mapped, ModelError):
+                mapped.sent = True  # some of it was generated, and may be billed
+            raise mapped from error
+        try:
+            return streamed.response(_usage)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadCompletion(f"{self.name}: a malformed stream: {error}") from error
 
     async def _call(self, litellm: Any, request: Request, key: str | None) -> Response:
         try:
@@ -102,6 +127,8 @@ class LiteModel:
         params = request.params
         if taken := reserved(name for name, _ in params.extra):
             raise BadQuery(f"not a parameter to pass on: {', '.join(taken)}")
+        extra = {name: list(v) if isinstance(v, tuple) else v for name, v in params.extra}
+        logprobs = params.logprobs or params.cut is not None
         optional = {
             "api_base": self._api_base,
             "api_key": key,
@@ -109,8 +136,9 @@ class LiteModel:
             "top_p": params.top_p,
             "stop": list(params.stop) or None,
             "reasoning_effort": params.effort,
-            "logprobs": params.logprobs or None,
-            "top_logprobs": params.top_logprobs or None if params.logprobs else None,
+            "logprobs": logprobs or None,
+            "top_logprobs": params.top_logprobs or None if logprobs else None,
+            "thinking": {"type": "enabled", "budget_tokens": extra.pop(THINKING)} if THINKING in extra else None,
             "seed": request.seed,
             "n": request.n if request.n > 1 else None,
         }
@@ -125,7 +153,7 @@ class LiteModel:
             "num_retries": 0,
             "max_retries": 0,
             "drop_params": True,
-            **{name: list(v) if isinstance(v, tuple) else v for name, v in params.extra},
+            **extra,
             **{name: value for name, value in optional.items() if value is not None},
         }
 

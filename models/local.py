@@ -13,7 +13,7 @@ import atexit
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock
@@ -23,7 +23,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-from ..core.completions import Completion, Request, Response, Usage, logprob
+from ..core.completions import Completion, Params, Request, Response, Usage, logprob
 from ..core.errors import (
     BadCompletion,
     BadQuery,
@@ -34,6 +34,7 @@ from ..core.errors import (
     ModelUnavailable,
     UnknownName,
 )
+from .cutting import TopTokens, Trace
 from .reserved import reserved
 
 SLOTS = 8  # completions generated at once
@@ -136,8 +137,9 @@ class LocalModel:
             server = serve(self.path, self.slots, self.context)
             runs: list[_Run] = []
             for first in range(0, request.n, server.slots):
-                run = _Run(stop, request.params.top_logprobs)
-                run.perform(server, _body(request, first, min(server.slots, request.n - first)))
+                n = min(server.slots, request.n - first)
+                run = _Run(stop, request.params, n)
+                run.perform(server, _body(request, first, n))
                 runs.append(run)
         finally:
             _active.discard(stop)
@@ -146,23 +148,14 @@ class LocalModel:
         return Response(choices, usage, self.name)
 
 
-@dataclass
-class _Choice:
-    text: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    tops: list[tuple[tuple[str, float], ...]] = field(default_factory=list)
-    finish: str | None = None
-    tokens: int | None = None
-
-
 class _Run:
     """One streamed call: gathers the chunks, in the thread that waits for it."""
 
-    def __init__(self, stop: Event, tops: int) -> None:
-        self.stop, self.tops = stop, tops
-        self.choices: dict[int, _Choice] = {}
+    def __init__(self, stop: Event, params: Params, n: int) -> None:
+        self.stop, self.params, self.n = stop, params, n
+        self.choices: dict[int, Trace] = {}
         self.prompt = self.cached = 0
-        self._ended: _Choice | None = None
+        self._ended: Trace | None = None
         self._fault: Exception | None = None
 
     def perform(self, server: _Server, body: dict[str, Any]) -> None:
@@ -183,21 +176,32 @@ class _Run:
             self._take(chunk)
         except Exception as error:
             self._fault = error if isinstance(error, ModelError | BadQuery) else BadCompletion(f"llama.cpp: {error!r}")
-        return self._fault is not None or self.stop.is_set()
+        return self._fault is not None or self.stop.is_set() or self._over()
+
+    def _over(self) -> bool:
+        """Every completion has ended, one of them by being cut: the others go on until then, in the same call."""
+        if self.params.cut is None or len(self.choices) < self.n:
+            return False
+        traces = self.choices.values()
+        return all(trace.over for trace in traces) and any(trace.finish == "cut" for trace in traces)
 
     def _take(self, chunk: dict[str, Any]) -> None:
         if "error" in chunk:
             raise _fault(chunk["error"])
         for part in chunk["choices"]:
-            choice = self.choices.setdefault(part["index"], _Choice())
-            choice.text.append(part["delta"].get("content") or "")
-            for token in (part.get("logprobs") or {}).get("content") or ():
-                choice.logprobs.append(logprob(token["logprob"]))
-                tops = [(t["token"], logprob(t["logprob"])) for t in token.get("top_logprobs") or ()]
-                choice.tops.append(tuple(tops[: self.tops]))
+            trace = self.choices.setdefault(part["index"], Trace(self.params.cut))
+            tokens = [
+                (logprob(token["logprob"]), self._tops(token))
+                for token in (part.get("logprobs") or {}).get("content") or ()
+            ]
+            trace.take(part["delta"].get("content") or "", tokens)
             if part["finish_reason"]:
-                choice.finish = part["finish_reason"]
-                self._ended = choice
+                trace.end(part["finish_reason"])
+                self._ended = trace
+        if self.params.cut is not None and not self.prompt and (timings := chunk.get("timings")):
+            # A call that is cut short never comes to its usage.
+            self.cached = timings.get("cache_n", 0)
+            self.prompt = self.cached + timings.get("prompt_n", 0)
         if "usage" in chunk and self._ended is not None:
             # One usage per choice, without an index, right behind its last chunk.
             self._ended.tokens = chunk["usage"]["completion_tokens"]
@@ -205,20 +209,15 @@ class _Run:
                 self.prompt = chunk["usage"]["prompt_tokens"]
                 self.cached = chunk["usage"].get("prompt_tokens_details", {}).get("cached_tokens", 0)
 
+    def _tops(self, token: dict[str, Any]) -> TopTokens:
+        tops = [(t["token"], logprob(t["logprob"])) for t in token.get("top_logprobs") or ()]
+        return tuple(tops[: self.params.top_logprobs])
+
     def completions(self) -> list[Completion]:
-        done = [choice for _, choice in sorted(self.choices.items()) if choice.finish]
+        done = [trace for _, trace in sorted(self.choices.items()) if trace.over]
         if not done:
             raise BadCompletion("llama.cpp: no completion came back")
-        return [
-            Completion(
-                "".join(c.text),
-                c.finish or "stop",
-                c.tokens,
-                tuple(c.logprobs) or None,
-                tuple(c.tops) if self.tops and c.tops else None,
-            )
-            for c in done
-        ]
+        return [trace.completion() for trace in done]
 
 
 def _body(request: Request, first: int, n: int) -> dict[str, Any]:
@@ -238,8 +237,10 @@ def _body(request: Request, first: int, n: int) -> dict[str, Any]:
     }
     if request.seed is not None:
         body["seed"] = (request.seed + first) % _SEEDS
-    if params.logprobs:
+    if params.logprobs or params.cut is not None:
         body |= {"logprobs": True, "top_logprobs": max(1, params.top_logprobs)}
+    if params.cut is not None:
+        body["timings_per_token"] = True
     body |= {k: v for k, v in (("temperature", params.temperature), ("top_p", params.top_p)) if v is not None}
     return body | ({"stop": list(params.stop)} if params.stop else {})
 

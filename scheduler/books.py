@@ -108,7 +108,7 @@ class Books:
             text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
         task = call.effect.task
         reading = reply.reading
-        if task is not None and not reply.recorded:
+        if task is not None and not reply.recorded and completion.finish != "cut":  # what was cut says nothing
             reading = task.contract.read(text)
         return Candidate(
             text,
@@ -122,7 +122,7 @@ class Books:
             completion.alternatives,
             reply.usage.completion if reply.usage else None,
             Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
-            task is None,
+            task is None or (reading is None and task.contract.interim(text)),
         )
 
     def row(

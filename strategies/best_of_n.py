@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 
 from ..budgets.beliefs import Committed, ExactBelief
 from ..budgets.checking import CheckBelief, DrawBelief
+from ..budgets.overruled import Overruled
 from ..core.completions import Params
 from ..core.effects import Choose, Effect, Gather, Offer, Option, Sample, Score
-from ..core.errors import BadQuery
+from ..core.errors import BadQuery, CallerError
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..core.verdict import Verifier, name_of
 from .pool import Pool
 from .prompting import draw
+from .tournament import Tournament
 from .verify import in_order, samples_of
 
 
@@ -27,22 +29,35 @@ class BestOfN:
     more than it costs. A candidate that passes every check, all of them exact, is the answer at once. One that fails an
     exact check is never given: abstaining is a result. Equal candidates are checked once, and counted as votes.
     `samples` and `most` as in self-consistency; with `samples` everything drawn is checked by every verifier.
+
+    `tournament_model`: of `samples` draws, those that no exact check refuted are compared with one another by a model,
+    each pair in both orders, and the strongest is the answer (`strategies/tournament.py`). It needs no checks; the
+    scores of those that there are decide only between equals, and until it is over.
     """
 
     samples: int | None = None
     most: int = 64
     model: str | None = None
     params: Params = Params(temperature=0.7)
+    tournament_model: str | None = None
+    rubric: str | None = None
     name: ClassVar[str] = "best_of_n"
     pays: ClassVar[str] = "where a check is cheaper than an answer: exact ones most of all, small judges hardly ever"
+
+    def __post_init__(self) -> None:
+        """Raises `CallerError`."""
+        if self.tournament_model is not None and self.samples is None:
+            raise CallerError("tournament_model needs samples=n: how many draws are to be compared")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         checks: tuple[Effect[Any], ...] = tuple(Score(check, task, _NOBODY) for check in task.checks)
         return (draw(task, self.model, self.params), *checks) * (self.samples or 1)
 
     def __call__(self, task: Task) -> Plan[Answer]:
-        if not task.checks:
-            raise BadQuery("best_of_n needs a check: pass checks=[...], or use self_consistency")
+        if not task.checks and self.tournament_model is None:
+            raise BadQuery(
+                "best_of_n needs a check: pass checks=[...], a tournament_model, or use self_consistency instead"
+            )
         answer = yield from self._plan(task, draw(task, self.model, self.params))
         return answer
 
@@ -63,7 +78,8 @@ class BestOfN:
                 return Answer(None, "checks_failed")  # no check ever told anything: more draws tell no more
             options = self._options(state, sample, most - drawn)
             if not options:
-                return state.answer() or Answer(None, "unverified")
+                answer = yield from self._ended(state)
+                return answer
             if self.samples is not None:
                 size = yield from Offer(state.answer(), options[0].belief, options[0].step)
             else:
@@ -77,6 +93,19 @@ class BestOfN:
                     continue
             fresh = yield from Gather((sample,) * size, at_least=1)
             drawn += size
+
+    def _ended(self, state: Pool) -> Plan[Answer]:
+        """All is drawn and checked: the likeliest, or the winner of the tournament."""
+        answer = state.answer()
+        if self.tournament_model is None or answer is None or len(state.offered) < 2:
+            return answer or Answer(None, "unverified" if state.judged or state.task.checks else "unreadable")
+        pairs = Tournament(self.tournament_model, self.rubric)
+        rivals = [one.candidate for one in sorted(state.offered, key=lambda one: -one.promise)]
+        yield from Offer(answer, Committed(1, answer.belief), pairs.step(state.task, rivals))
+        winner = yield from pairs.winner(state.task, rivals)
+        if winner is None or winner is rivals[0]:
+            return answer
+        return Answer(winner, "won", Overruled(answer.belief) if answer.belief is not None else None)
 
     def _options(self, state: Pool, sample: Sample, left: int) -> list[Option]:
         answers, task = state.answers, state.task

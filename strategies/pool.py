@@ -72,7 +72,8 @@ class Pool:
     heard: dict[int, bool] = field(default_factory=dict)
     failed: int = 0  # draws that were blank, refuted, or of which no check could tell
     blanks: int = 0
-    known: dict[tuple[str, str], Verdict] = field(default_factory=dict)  # by verifier and candidate: paid for before
+    known: dict[tuple[str, str], Verdict] = field(default_factory=dict)  # by verifier and candidate
+    taken: list[Candidate] = field(default_factory=list)
 
     @classmethod
     def of(cls, task: Task) -> Pool:
@@ -94,14 +95,20 @@ class Pool:
             if names.count(judgement.verifier) == 1:
                 self.known[judgement.verifier, judgement.candidate] = judgement.verdict
 
+    def onward(self) -> Task:
+        """The task for a strategy that goes on from here: it knows all candidates, and what was said of them."""
+        judged = tuple(Judgement(name, path, verdict) for (name, path), verdict in self.known.items())
+        return replace(self.task, known=tuple(self.taken), judged=judged)
+
     def absorb(self, outcome: Outcome | None) -> Plan[Judged | None]:
         """Takes all that a strategy run inside has paid for. Returns a verified answer, if there is one."""
         if outcome is None:
             return None
         self.hear(outcome.judged)
         found = outcome.found
-        if outcome.candidate is not None and all(c.path != outcome.candidate.path for c in found):
-            found = (*found, outcome.candidate)
+        known = {c.path for c in (*found, *self.taken)}
+        if outcome.candidate is not None and outcome.candidate.path not in known:
+            found = (*found, outcome.candidate)  # a plan may make its answer of what it was told
         passed = yield from self.take_all(found)
         return passed
 
@@ -118,6 +125,7 @@ class Pool:
         there is no answer."""
         if candidate is None or candidate.thought:
             return None
+        self.taken.append(candidate)
         key = candidate.key
         if key is None:
             self.failed += 1
@@ -141,6 +149,8 @@ class Pool:
         name, place = name_of(score.verifier), self.place(score.verifier)
         known = self.known.get((name, score.candidate.path))
         verdict: Verdict = known if known is not None else (yield from score)
+        if known is None:
+            self.hear((Judgement(name, score.candidate.path, verdict),))
         one.asked.add(place)
         if verdict.evidence:
             one.evidence[place] = verdict.evidence
