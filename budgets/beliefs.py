@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 
 from ..core.belief import STOP, Belief, Continuation, Terms
@@ -59,24 +60,43 @@ class ExactBelief:
     def best(self, terms: Terms) -> Continuation:
         """Backwards from the last draw that can be paid: at each number of failures the best wave, and the gain, cost
         and seconds of the course from there. Where time is free a wave is one draw."""
-        a, b = terms.priors.success
-        n = min(terms.steps, self.limit, COURSE if widest(terms) == 1 else WIDEST)
-        course = [STOP] * (n + 1)  # after so many more failures
-        for k in range(n - 1, -1, -1):
-            best, missed = STOP, 1.0
-            for m in range(1, min(n - k, widest(terms)) + 1):
-                missed *= (b + self.failures + k + m - 1) / (a + b + self.failures + k + m - 1)
-                then = course[k + m]
-                way = Continuation(
-                    m,
-                    1 - missed + missed * then.gain,
-                    m * terms.cost + missed * then.cost,
-                    terms.seconds + missed * then.seconds,
-                )
-                if way.net(terms) > 0 and way.net(terms) >= best.net(terms) - 1e-15:
-                    best = way
-            course[k] = best
-        return course[0]
+        wide = widest(terms)
+        n = min(terms.steps, self.limit, COURSE if wide == 1 else WIDEST)
+        if n <= 0:
+            return STOP
+        money = (terms.price, terms.cost, terms.seconds, terms.per_second)
+        return Continuation(*_course(*terms.priors.success, self.failures, n, wide, *money))
+
+
+@lru_cache(maxsize=4096)
+def _course(
+    a: float,
+    b: float,
+    failures: int,
+    n: int,
+    wide: int,
+    price: float,
+    cost: float,
+    seconds: float,
+    per_second: float,
+) -> tuple[int, float, float, float]:
+    """Size of the next wave, and gain, cost and seconds of the best course of at most `n` draws. Runs ask for the same
+    course at every offer that taught them nothing, and so do runs at the same prices."""
+    gains, costs, times = [0.0] * (n + 1), [0.0] * (n + 1), [0.0] * (n + 1)  # after so many more failures
+    size = 0
+    for k in range(n - 1, -1, -1):
+        size, net, missed = 0, 0.0, 1.0
+        for m in range(1, min(n - k, wide) + 1):
+            lost = b + failures + k + m - 1
+            missed *= lost / (a + lost)
+            gain = 1 - missed + missed * gains[k + m]
+            dollars = m * cost + missed * costs[k + m]
+            wait = seconds + missed * times[k + m]
+            worth = gain - price * (dollars + wait * per_second)
+            if worth > 0 and worth >= net - 1e-15:
+                size, net = m, worth
+                gains[k], costs[k], times[k] = gain, dollars, wait
+    return size, gains[0], costs[0], times[0]
 
 
 def widest(terms: Terms) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..core.belief import Channel, Priors
+from ..core.belief import Channel, Ladder, Priors
 from ..core.errors import BadSettings
 from .calibrators import Calibration, Drift, Rates, ScoreModel, Selected
 from .priors import DEFAULT_PRIORS
@@ -66,10 +66,39 @@ class VerifierPolicy(BaseModel):
         return tuple((a / yes, b / no) for a, b in found), yes, no
 
 
+class LadderPolicy(BaseModel):
+    """What a bank taught of a chain of models, cheap first (`core.belief.Ladder` says what the figures are).
+    `questions`: on how many all of them were recorded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cuts: tuple[Share, ...]
+    right: tuple[tuple[tuple[Share, ...], ...], ...]
+    follows: tuple[tuple[tuple[Share, Share], ...], ...]
+    alone: Annotated[tuple[Share, ...], Field(min_length=2)]
+    costs: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...]
+    questions: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> LadderPolicy:
+        stages, levels = len(self.alone), len(self.cuts) + 1
+        if list(self.cuts) != sorted(set(self.cuts)):
+            raise ValueError("cuts must rise")
+        if not len(self.costs) == stages == len(self.right) == len(self.follows) + 1:
+            raise ValueError("expected a cost and a table for each stage, and what follows each but the last")
+        for i, (rows, then) in enumerate(zip(self.right, (*self.follows, ()), strict=True)):
+            if len(rows) != levels or any(len(row) != stages - i for row in rows) or len(then) != stages - i - 1:
+                raise ValueError(f"the tables of stage {i} do not fit {levels} levels and {stages} stages")
+        return self
+
+    def ladder(self) -> Ladder:
+        return Ladder(self.cuts, self.right, self.follows, self.alone, self.costs)
+
+
 class Policy(BaseModel):
     """What `solve` assumes of the world. `worth` in dollars is what a right answer is worth where the budget does
-    not say. `tokens` are mean completion tokens per model, `verifiers` what is known of verifiers by name.
-    `provenance` tells what it was fitted on."""
+    not say. `tokens` are mean completion tokens per model, `verifiers` what is known of verifiers by name,
+    `cascades` of chains of models ("cheap>dear"). `provenance` tells what it was fitted on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,11 +110,13 @@ class Policy(BaseModel):
     fitted: bool = False
     tokens: dict[str, float] = {}
     verifiers: dict[str, VerifierPolicy] = {}
+    cascades: dict[str, LadderPolicy] = {}
     provenance: dict[str, str | int | float] = {}
 
     def priors(self) -> Priors:
         channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}
-        return Priors(self.voting, self.success, self.fitted, channels)
+        ladders = {chain: cascade.ladder() for chain, cascade in self.cascades.items()}
+        return Priors(self.voting, self.success, self.fitted, channels, ladders)
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:

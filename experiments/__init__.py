@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bank import Bank, Draw, Question
+    from .cascading import fit_cascades
     from .evaluation import evaluate
     from .fitting import fit
+    from .gating import fit_gate
     from .importing import import_file
     from .intervals import Interval, clustered, paired, wilson
     from .replaying import BankSource, BankTariff, Deck, replay
@@ -30,6 +32,8 @@ _HOMES = {
     "clustered": "intervals",
     "evaluate": "evaluation",
     "fit": "fitting",
+    "fit_cascades": "cascading",
+    "fit_gate": "gating",
     "import_file": "importing",
     "paired": "intervals",
     "replay": "replaying",
@@ -48,6 +52,8 @@ __all__ = [
     "clustered",
     "evaluate",
     "fit",
+    "fit_cascades",
+    "fit_gate",
     "import_file",
     "paired",
     "replay",

@@ -17,6 +17,7 @@ from ..budgets.priors import DEFAULT_PRIORS, voting_grid
 from ..core.belief import Priors
 from ..core.errors import CallerError
 from .bank import Bank, Draw
+from .cascading import fit_cascades
 from .verifying import fit_verifiers
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ Votes: TypeAlias = "tuple[int, int, int]"
 
 def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` weights by EM, `success` Beta(a, b) by maximum
-    likelihood of the beta-binomial over right draws, mean completion `tokens` per model, and of each recorded verifier
-    what its verdicts teach. `provenance` holds what it saw and, where there are two folds or more, the held-out log
-    loss (nats per group of draws, cross-fitted by fold) of the fitted prior and of the declared one.
+    likelihood of the beta-binomial over right draws, mean completion `tokens` per model, of each recorded verifier
+    what its verdicts teach, and of chains of models when a cascade should go on. `provenance` holds what it saw and,
+    where there are two folds or more, the held-out log loss (nats per group of draws, cross-fitted by fold) of the
+    fitted prior and of the declared one.
 
     Raises `CallerError` where fewer than 20 (question, model, arm) have two recorded answers: single draws cannot
     show agreement, and a prior that was never checked against it must not be called fitted.
@@ -74,6 +76,7 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
         fitted=True,
         tokens=_tokens(seen),
         verifiers=verifiers,
+        cascades=fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {},
         provenance=facts,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..core.task import Candidate
 from .engine import Engine
 from .live import OnAsk
 from .solution import Solution
-from .tools import Tool
+from .tools import Tools
 
 
 async def asolve(
@@ -26,7 +26,7 @@ async def asolve(
     settings: str | Path | None = None,
     policy: Policy | str | Path | None = None,
     journal: bool | str | Path | None = None,
-    tools: Mapping[str, Tool] | None = None,
+    tools: Tools | None = None,
     on_ask: OnAsk | None = None,
     **request: Any,
 ) -> Solution:
@@ -55,7 +55,7 @@ async def averify(
     settings: str | Path | None = None,
     policy: Policy | str | Path | None = None,
     journal: bool | str | Path | None = None,
-    tools: Mapping[str, Tool] | None = None,
+    tools: Tools | None = None,
     on_ask: OnAsk | None = None,
     **request: Any,
 ) -> Solution:

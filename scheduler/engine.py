@@ -45,7 +45,7 @@ from .run import Run
 from .solution import Solution, Spend, solution_of, spend_of, waiting_of
 from .spec import Spec, check_options, contract_of, listed, model_names, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
-from .tools import Tool
+from .tools import Tools, check_again, specs_of, toolbox
 from .verification import NO_MODELS, named_by, verify
 
 OnCancel = Literal["raise", "best"]
@@ -57,7 +57,7 @@ class Engine:
     `models`: names of the models that requests may use, the first one the default (None: `default` of
     satisfice.toml). `settings`: a Settings, or the path of a satisfice.toml. `policy`: a Policy or its file.
     `journal`: False for none, True for the default place, or a path. `limit`: a cap on all requests of this engine
-    together. `tools`: callables for `CallTool`. `on_ask`: answers `Ask` at once; without it the run waits.
+    together. `tools`: callables or `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Engine:
         policy: Policy | str | Path | None = None,
         journal: bool | str | Path | None = None,
         limit: Budget | float | None = None,
-        tools: Mapping[str, Tool] | None = None,
+        tools: Tools | None = None,
         on_ask: OnAsk | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
@@ -79,7 +79,7 @@ class Engine:
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
         self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
-        self._tools, self._on_ask = dict(tools or {}), on_ask
+        self._tools, self._on_ask = toolbox(tools), on_ask
         self._memory: dict[tuple[str, str], list[str]] = {}
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
         self._charged: dict[str, Amounts] = {}
@@ -141,7 +141,7 @@ class Engine:
         check_options(on_event, on_cancel)
         contract = contract_of(answer, choices, schema)
         checks = listed(checks)
-        task = task_of(query, contract, checks, self.settings.prompts, scope)
+        task = task_of(query, contract, checks, self.settings.prompts, scope, specs_of(self._tools))
         if isinstance(strategy, str):
             strategy = strategy_of(choose(strategy, bool(task.checks)))
         names = self.names(models) if models is not NO_MODELS else NO_MODELS
@@ -222,6 +222,7 @@ class Engine:
 
     def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
         spec = Spec.load(record.spec, checks, strategy)
+        check_again(spec.task.tools, self._tools)
         return spec, Policy.model_validate_json(spec.policy), price_list(self.catalog, spec.models, spec.guesses)
 
     async def _drive(

@@ -32,7 +32,7 @@ from .paths import encode
 from .run import Due, Run
 from .sharing import share
 from .tariff import PriceList
-from .tools import Tool, call_tool
+from .tools import Ready, call_tool
 from .verdicts import unknown
 
 logger = logging.getLogger("satisfice")
@@ -56,7 +56,7 @@ class World:
 
     model: Callable[[str], Model]
     tariff: PriceList
-    tools: Mapping[str, Tool] = field(default_factory=dict)
+    tools: Mapping[str, Ready] = field(default_factory=dict)
     store: Store | None = None
     memory: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     scopes: Mapping[str, str] = field(default_factory=dict)
@@ -179,6 +179,8 @@ class Live:
         sample, first = call.effect, batch[0]
         if not isinstance(sample, Sample) or call.delay or first.delay:
             return False
+        if sample.params.cut is not None:  # together they would end only when the last of them does
+            return False
         return len(batch) < self._world.tariff.rate(sample).batch and first.effect == sample
 
     async def _wake(self) -> None:
@@ -276,7 +278,7 @@ class Live:
             if isinstance(effect, Score):
                 value: Any = await self._judge(effect)
             elif isinstance(effect, CallTool):
-                value = await call_tool(effect, self._world.tools)
+                value = await call_tool(effect, self._world.tools, call.nth)
             elif isinstance(effect, Recall):
                 value = tuple(json.loads(v) for v in await self._recall(effect))
             else:

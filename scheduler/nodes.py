@@ -107,6 +107,7 @@ class Call:
     fingerprint: str = ""
     state: Literal["open", "sent", "parked", "done"] = "open"
     handle: Any = None  # the driver's
+    nth: int = 1  # of a tool's calls in the run
     stands_for: CallTool | None = None  # the lost tool call whose result a person is asked for
     came: tuple[str | None, str | None] | None = None  # (answer, error), for those who watch
 

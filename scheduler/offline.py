@@ -18,13 +18,14 @@ from ..core.errors import NobodyToAsk, ToolError, TraceMiss
 from ..core.verdict import Verdict
 from .nodes import Call, Reply
 from .run import Run
-from .tools import sandboxed
+from .tools import call_here
 from .verdicts import unknown
 
 
 class Source(Protocol):
     """Answers Samples: a Reply (its `seconds` is when it arrives), or an exception to throw at the yield. Raises
-    `TraceMiss` for what it cannot answer: that ends the whole run, so that no plan can paper over it."""
+    `TraceMiss` for what it cannot answer: that ends the whole run, so that no plan can paper over it. The
+    `tools` of one that has any (as `scheduler.tools.toolbox` makes them) are called."""
 
     def answer(self, call: Call) -> Reply | Exception: ...
 
@@ -81,7 +82,7 @@ def _perform(call: Call, source: Source, memory: Memory) -> Any:
         return memory.perform(effect)
     if isinstance(effect, CallTool):
         try:
-            return sandboxed(effect)
+            return call_here(effect, getattr(source, "tools", {}), call.nth)
         except ToolError as error:
             return error
     if isinstance(effect, Ask):

@@ -61,8 +61,10 @@ def result_of(solution: Solution | None, error: BaseException | None) -> str:
 
 
 def scopes_of(run_id: str, scope: tuple[str, ...]) -> dict[str, str]:
+    """The keys of a run's memory. A tenant's name may hold whatever divides it from the session's."""
     tenant, session = ([*scope, "", ""])[:2]
-    return {"run": f"run:{run_id}", "session": f"session:{tenant}/{session}", "tenant": f"tenant:{tenant}"}
+    apart = f"{len(tenant)}:{tenant}/{session}"
+    return {"run": f"run:{run_id}", "session": f"session:{apart}", "tenant": f"tenant:{tenant}"}
 
 
 def journal_place(journal: bool | str | Path | None, settings: Settings) -> Path | None:

@@ -11,7 +11,7 @@ call could change is on record before it is sent, and a race's winners before it
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import proxy
@@ -73,6 +73,7 @@ class Run:
         self.error: Exception | None = None
         self.decisions: list[Decision] = []
         self.verdicts = Verdicts()
+        self.called: Counter[str] = Counter()  # tools, by name: a resumed run counts along
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))
         self._starter = Starter(proxy(self), self._fans)

@@ -20,17 +20,24 @@ from .codec import load, plain
 
 
 def task_of(
-    query: Any, contract: Contract, checks: Sequence[Any], prompts: Mapping[str, str], scope: Sequence[str]
+    query: Any,
+    contract: Contract,
+    checks: Sequence[Any],
+    prompts: Mapping[str, str],
+    scope: Sequence[str],
+    tools: tuple[ToolSpec, ...] = (),
 ) -> Task:
-    """The task that a query is. Raises `BadQuery` for what is empty, no text, or no chat."""
+    """The task that a query is, with `tools` where it names none itself. Raises `BadQuery` for what is empty, no text,
+    or no chat."""
     from dataclasses import replace
 
     verifiers = verifiers_of(checks)
     if isinstance(query, Task):
         messages_of(query.messages)
         merged = {**prompts, **query.prompts}
-        return replace(query, checks=query.checks + verifiers, prompts=merged, scope=query.scope or tuple(scope))
-    return Task(messages_of(query), contract, verifiers, prompts=prompts, scope=tuple(scope))
+        scope, tools = query.scope or tuple(scope), query.tools or tools
+        return replace(query, checks=query.checks + verifiers, prompts=merged, scope=scope, tools=tools)
+    return Task(messages_of(query), contract, verifiers, prompts=prompts, scope=tuple(scope), tools=tools)
 
 
 def verifiers_of(checks: Any) -> tuple[Verifier, ...]:
@@ -79,6 +86,11 @@ def checks_needed(text: str) -> tuple[str, ...]:
     data = json.loads(text)
     texts = data.get("specs") or [None] * len(data["checks"])
     return tuple(name for name, given in zip(data["checks"], texts, strict=True) if given is None)
+
+
+def tools_needed(text: str) -> tuple[str, ...]:
+    """The names of a stored spec's tools: they are never stored themselves."""
+    return tuple(tool["name"] for tool in json.loads(text).get("tools", ()))
 
 
 def model_names(models: Any) -> tuple[str, ...]:

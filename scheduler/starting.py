@@ -67,6 +67,9 @@ class Starter:
     def _call(self, effect: Any, path: Path, frame: Frame, slot: Slot, hold: Hold | None) -> Call | None:
         run = self._run
         call = Call(effect, path, frame, slot, run.seed)
+        if isinstance(effect, CallTool):
+            run.called[effect.tool] += 1
+            call.nth = run.called[effect.tool]
         if run.books.journaled or run.log is not None:
             call.fingerprint = codec.fingerprint(effect)
         entry = run.log.at(path, call.kind, call.fingerprint) if run.log else None

@@ -11,20 +11,59 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .best_of_n import BestOfN
+    from .cascade import Cascade
+    from .debate import Debate, Debater
+    from .experts import Experts
+    from .fusion import Fusion
+    from .orchestrate import Orchestrate
+    from .react import React
+    from .reflexion import Reflexion
     from .registry import find, listing
+    from .roles import Roles
     from .self_consistency import SelfConsistency
     from .single_shot import SingleShot
+    from .tree_search import TreeSearch
     from .verify import Verify
+    from .workflow import Workflow
 
 _HOMES = {
     "BestOfN": "best_of_n",
+    "Cascade": "cascade",
+    "Debate": "debate",
+    "Debater": "debate",
+    "Experts": "experts",
+    "Fusion": "fusion",
+    "Orchestrate": "orchestrate",
+    "React": "react",
+    "Reflexion": "reflexion",
+    "Roles": "roles",
     "SelfConsistency": "self_consistency",
     "SingleShot": "single_shot",
+    "TreeSearch": "tree_search",
     "Verify": "verify",
+    "Workflow": "workflow",
     "find": "registry",
     "listing": "registry",
 }
-__all__ = ["BestOfN", "SelfConsistency", "SingleShot", "Verify", "find", "listing"]
+__all__ = [
+    "BestOfN",
+    "Cascade",
+    "Debate",
+    "Debater",
+    "Experts",
+    "Fusion",
+    "Orchestrate",
+    "React",
+    "Reflexion",
+    "Roles",
+    "SelfConsistency",
+    "SingleShot",
+    "TreeSearch",
+    "Verify",
+    "Workflow",
+    "find",
+    "listing",
+]
 
 
 def __getattr__(name: str) -> Any:

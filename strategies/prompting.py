@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..core import templates
 from ..core.completions import Message
 from ..core.effects import Sample
-from ..core.task import Task
+from ..core.task import Contract, Task
 from ..core.verdict import wanted
 
 if TYPE_CHECKING:
@@ -51,15 +52,26 @@ def packaged(name: str) -> str:
 def _asked(task: Task, template: str | None) -> str:
     contract = task.contract
     name = template or contract.kind
+    override, query = task.prompts.get(name), task.query
+    if contract.schema is None:
+        return _formed(name, override, query, contract)
+    return _form(name, override, query, contract)
+
+
+def _form(name: str, override: str | None, query: str, contract: Contract) -> str:
     return templates.render(
         __package__ or "",
         name,
-        task.prompts.get(name),
-        query=task.query,
+        override,
+        query=query,
         choices=contract.choices,
         schema=contract.schema,
         language=contract.language,
     )
+
+
+# A search asks the same question at every node. A schema is a mapping, which no cache can key.
+_formed = lru_cache(maxsize=1024)(_form)
 
 
 def _placed(task: Task, text: str) -> tuple[Message, ...]:

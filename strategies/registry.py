@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib import import_module
@@ -20,10 +21,19 @@ BUILT_IN: Mapping[str, str] = {
     "single_shot": "single_shot:SingleShot",
     "self_consistency": "self_consistency:SelfConsistency",
     "best_of_n": "best_of_n:BestOfN",
+    "react": "react:React",
+    "tree_search": "tree_search:TreeSearch",
     "reflexion": "reflexion:Reflexion",
     "debate": "debate:Debate",
+    "fusion": "fusion:Fusion",
+    "cascade": "cascade:Cascade",
+    "experts": "experts:Experts",
+    "workflow": "workflow:Workflow",
+    "orchestrate": "orchestrate:Orchestrate",
+    "roles": "roles:Roles",
 }
 GROUP = "satisfice.strategies"
+_FIRST = re.compile(r"(?<!\bal)\. ")  # the end of the first sentence
 
 
 def find(name: str, /, **settings: Any) -> Strategy:
@@ -75,7 +85,7 @@ def _row(name: str, made: Any) -> dict[str, Any]:
     needed = [f.name for f in settings if f.default is MISSING and f.default_factory is MISSING]
     return {
         "name": name,
-        "summary": " ".join((made.__doc__ or "").split()).partition(". ")[0].rstrip("."),
+        "summary": _FIRST.split(" ".join((made.__doc__ or "").split()), maxsplit=1)[0].rstrip("."),
         "settings": {f.name: _kind(f.type) for f in settings},
         "needed": needed,
         "least": least(made) if made is not None else "",

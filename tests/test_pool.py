@@ -208,3 +208,10 @@ def test_rounds_stop_when_they_stop_helping() -> None:
 def test_the_surer_the_answer_the_less_a_round_is_worth() -> None:
     sure, unsure = (RoundsBelief(0, 5, VotingBelief(n)).best(terms(1)).gain for n in (3, 1))
     assert 0 < sure < unsure
+
+
+def test_no_two_tenants_share_a_memory() -> None:
+    from satisfice.scheduler.records import scopes_of
+
+    pairs = [("a/b", "c"), ("a", "b/c"), ("a", "b"), ("", "a/b"), ("a/b",), ("1:a", "b")]
+    assert len({scopes_of("r", pair)["session"] for pair in pairs}) == len(pairs)

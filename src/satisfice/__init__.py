@@ -79,12 +79,26 @@ if TYPE_CHECKING:
     from .scheduler.decisions import Decision
     from .scheduler.engine import Engine
     from .scheduler.events import Decided, Ended, Event, Received, Sent, Started, Waiting
+    from .scheduler.mcp_tools import mcp_tools
     from .scheduler.solution import Solution, Spend
+    from .scheduler.tools import Tool
     from .strategies.best_of_n import BestOfN
+    from .strategies.cascade import Cascade
+    from .strategies.coordinators import Conductor, Fixed, Linear, Turn
+    from .strategies.debate import Debate, Debater
+    from .strategies.experts import Experts
+    from .strategies.fusion import Fusion
+    from .strategies.gating import Gate
+    from .strategies.orchestrate import Orchestrate
     from .strategies.prompting import asking
+    from .strategies.react import React
+    from .strategies.reflexion import Reflexion
+    from .strategies.roles import Roles
     from .strategies.self_consistency import SelfConsistency
     from .strategies.single_shot import SingleShot
+    from .strategies.tree_search import TreeSearch
     from .strategies.verify import Verify
+    from .strategies.workflow import Workflow
     from .verifiers.check import Check
     from .verifiers.code import Code
     from .verifiers.code_generated import GeneratedTests
@@ -136,12 +150,26 @@ _HOMES = {
     "scheduler.decisions": "Decision",
     "scheduler.engine": "Engine",
     "scheduler.events": "Decided Ended Event Received Sent Started Waiting",
+    "scheduler.mcp_tools": "mcp_tools",
     "scheduler.solution": "Solution Spend",
+    "scheduler.tools": "Tool",
     "strategies.best_of_n": "BestOfN",
+    "strategies.cascade": "Cascade",
+    "strategies.coordinators": "Conductor Fixed Linear Turn",
+    "strategies.debate": "Debate Debater",
+    "strategies.experts": "Experts",
+    "strategies.fusion": "Fusion",
+    "strategies.gating": "Gate",
+    "strategies.orchestrate": "Orchestrate",
     "strategies.prompting": "asking",
+    "strategies.react": "React",
+    "strategies.reflexion": "Reflexion",
+    "strategies.roles": "Roles",
     "strategies.self_consistency": "SelfConsistency",
     "strategies.single_shot": "SingleShot",
+    "strategies.tree_search": "TreeSearch",
     "strategies.verify": "Verify",
+    "strategies.workflow": "Workflow",
     # `verifiers.Choice` is not here: `Choice` is what a plan is told by `Choose`
     "verifiers.check": "Check",
     "verifiers.code": "Code",

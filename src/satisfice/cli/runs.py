@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..core.errors import CallerError
 from ..scheduler.log import Log
-from ..scheduler.spec import checks_needed
+from ..scheduler.spec import checks_needed, tools_needed
 from .output import emit, json_option, table, usd
-from .solving import checked, reply_hint, show
+from .solving import checked, reply_hint, show, tooled
 
 if TYPE_CHECKING:
     from ..scheduler.solution import Solution
 
 T = TypeVar("T")
 STATUSES = ("running", "waiting", "done", "failed", "cancelled")
+tool_option = click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="MODULE:FUNCTION[,...]",
+    help="The run's tools, as `solve` was given them.",
+)
 config_option = click.option("--config", type=click.Path(), help="Another satisfice.toml.")
 
 
@@ -34,13 +41,13 @@ def runs() -> None:
     """
 
 
-def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]]) -> T:
+def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]], tools: Sequence[str] = ()) -> T:
     import anyio
 
     from ..scheduler.engine import Engine
 
     async def main() -> T:
-        async with Engine(settings=config) as engine:
+        async with Engine(settings=config, tools=tooled(tools)) as engine:
             return await work(engine)
 
     return anyio.run(main)
@@ -127,8 +134,8 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
         click.echo(f"error: {result['error']['message']}")
     if record.status == "waiting" and "question" in result:
         click.echo(f"asks: {_short(result['question'], 200)}")
-        needed = checks_needed(record.spec)
-        click.echo(reply_hint(record.id, ["module:function"] * len(needed)))
+        needed, tools = checks_needed(record.spec), tools_needed(record.spec)
+        click.echo(reply_hint(record.id, ["module:function"] * len(needed), [f"module:{name}" for name in tools]))
         if needed:
             click.echo(f"these checks have to be given again, in this order: {', '.join(needed)}")
     if result.get("spend"):
@@ -154,31 +161,41 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
 @runs.command()
 @click.argument("run")
 @click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
+@tool_option
 @config_option
 @json_option
-def resume(run: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> int:
+def resume(run: str, checks: tuple[str, ...], tools: tuple[str, ...], config: str | None, as_json: bool) -> int:
     """Go on with a run that was interrupted. What is on record is not done, or paid for, again.
 
-    Checks that were given as text are on record; objects of a Python process have to be named again, by --check.
+    Checks that were given as text are on record; objects of a Python process have to be named again, by --check, and
+    tools by --tool.
     The exit code is that of `solve`, or of `verify` for one of its runs.
     """
-    return _shown(_with_engine(config, lambda engine: engine.resume(run, checks=checked(checks))), checks, as_json)
+    given = checked(checks)
+    solution = _with_engine(config, lambda engine: engine.resume(run, checks=given), tools)
+    return _shown(solution, checks, tools, as_json)
 
 
 @runs.command()
 @click.argument("run")
 @click.argument("text")
 @click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="The run's checks, in order.")
+@tool_option
 @config_option
 @json_option
-def answer(run: str, text: str, checks: tuple[str, ...], config: str | None, as_json: bool) -> int:
-    """Answer the question that a run waits for, and go on with it. --check and the exit code: as of `runs resume`."""
+def answer(
+    run: str, text: str, checks: tuple[str, ...], tools: tuple[str, ...], config: str | None, as_json: bool
+) -> int:
+    """Answer the question that a run waits for, and go on with it. --check, --tool and the exit code: as of `runs
+    resume`."""
     if not text.strip():
         raise CallerError("the answer is empty")
-    return _shown(_with_engine(config, lambda engine: engine.reply(run, text, checks=checked(checks))), checks, as_json)
+    given = checked(checks)
+    solution = _with_engine(config, lambda engine: engine.reply(run, text, checks=given), tools)
+    return _shown(solution, checks, tools, as_json)
 
 
-def _shown(solution: Solution, checks: tuple[str, ...], as_json: bool) -> int:
+def _shown(solution: Solution, checks: tuple[str, ...], tools: tuple[str, ...], as_json: bool) -> int:
     """Shows a run that was gone on with, as the command did that began it; replies its exit code."""
     from ..strategies.verify import Verify
 
@@ -187,7 +204,7 @@ def _shown(solution: Solution, checks: tuple[str, ...], as_json: bool) -> int:
 
         show_verdicts(solution, as_json, checks)
         return told_code(solution)
-    show(solution, as_json, checks)
+    show(solution, as_json, checks, tools)
     return 0
 
 

@@ -49,6 +49,13 @@ EMBEDDED = "local/smollm2"
     metavar="NAME[:key=value,...]",
     help="A verifier of the answer (see `verifiers`), or a check of your own as module:function (repeat).",
 )
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="MODULE:FUNCTION[,key=value,...]",
+    help="A tool that the model may call, with its policy (allow, ask, forbid), calls, seconds, chars (repeat).",
+)
 @click.option("--tokens", type=int, help="Cap on tokens (prompt + completion).")
 @click.option("--calls", type=int, help="Cap on calls.")
 @click.option("--seconds", type=float, help="Cap on wall time.")
@@ -70,6 +77,7 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     satisfice solve "Capital of France?" --model openai/gpt-4o-mini --budget 0.02 --json
     satisfice solve "A prime above 90" --answer number --check mychecks:is_prime --calls 8
     satisfice solve "An even year of the 1990s" --check 'regex:pattern=^199[02468]$' --calls 8
+    satisfice solve "How much is 411 * 839?" --strategy react --tool mytools:calculator,calls=3 --budget 0.01
 
     \b
     Exit code: 0 an answer, or none because it abstained or waits for a person (--json: "abstained", "status"), 2 the
@@ -84,10 +92,11 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
 
     text = _query(query)
     messages_of(text)  # a bad query is said before anything is loaded
-    engine = Engine(models or None, settings=config, policy=options["policy"], journal=options["journal"])
+    held = {"policy": options["policy"], "journal": options["journal"], "tools": tooled(options["tools"])}
+    engine = Engine(models or None, settings=config, **held)
     if not models and not engine.settings.default:
         note(f"no model named: using the embedded {EMBEDDED} (135M parameters: weak). Choose one with --model.")
-        engine = Engine(EMBEDDED, settings=engine.settings, policy=options["policy"], journal=options["journal"])
+        engine = Engine(EMBEDDED, settings=engine.settings, **held)
     caps = {"usd": options["budget"], **{k: options[k] for k in ("tokens", "calls", "seconds")}}
     limits = engine.settings.limits
     given = {k: v if v is not None else getattr(limits, k) for k, v in caps.items()}
@@ -99,7 +108,17 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
         async with engine:
             return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json)
 
-    show(anyio.run(main), as_json)
+    show(anyio.run(main), as_json, tools=options["tools"])
+
+
+def tooled(specs: Sequence[str]) -> dict[str, Any]:
+    """The tools that were named. Raises `UnknownName` and `CallerError`."""
+    from ..scheduler.tools import tool_of
+
+    found = [tool_of(spec) for spec in specs]
+    if twice := {name for name, _ in found if sum(name == other for other, _ in found) > 1}:
+        raise CallerError(f"--tool: two tools are called {min(twice)!r}")
+    return dict(found)
 
 
 def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
@@ -182,11 +201,12 @@ def checked(specs: Sequence[str]) -> list[str]:
     return list(specs)
 
 
-def reply_hint(run_id: str, specs: Sequence[str] = ()) -> str:
-    """The command that answers a run's question. `specs`: the checks that have to be given again."""
+def reply_hint(run_id: str, specs: Sequence[str] = (), tools: Sequence[str] = ()) -> str:
+    """The command that answers a run's question. `specs` and `tools`: those that have to be given again."""
     import shlex
 
-    return f'reply with: satisfice runs answer {run_id} "..."' + "".join(f" --check {shlex.quote(s)}" for s in specs)
+    again = [*(f" --check {shlex.quote(s)}" for s in specs), *(f" --tool {shlex.quote(t)}" for t in tools)]
+    return f'reply with: satisfice runs answer {run_id} "..."' + "".join(again)
 
 
 class Watching:
@@ -219,8 +239,8 @@ class Watching:
             self._status.update(f"{self._what} ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
 
 
-def show(solution: Solution, as_json: bool, again: Sequence[str] = ()) -> None:
-    """The answer on stdout, how it came about on stderr. `again`: the checks that a reply has to name again."""
+def show(solution: Solution, as_json: bool, again: Sequence[str] = (), tools: Sequence[str] = ()) -> None:
+    """The answer on stdout, how it came about on stderr. `again`, `tools`: those that a reply has to name again."""
     if as_json:
         emit(solution.to_dict())
         return
@@ -228,7 +248,7 @@ def show(solution: Solution, as_json: bool, again: Sequence[str] = ()) -> None:
     if solution.status == "waiting":
         options = f" ({' / '.join(solution.options)})" if solution.options else ""
         note(f"the run waits for an answer: {solution.question}{options}")
-        note(reply_hint(solution.run_id, again))
+        note(reply_hint(solution.run_id, again, tools))
     elif solution.answer is None:
         found = sorted({c.answer for c in solution.candidates if c.answer})
         listed = ", ".join(found) or "nothing readable"

@@ -36,6 +36,31 @@ UNMEASURED = Channel(tuple(((2 * i + 1) / 64, (15 - 2 * i) / 64) for i in range(
 
 
 @dataclass(frozen=True, slots=True)
+class Ladder:
+    """What is known of a chain of models that are asked one after the other, cheap first (a cascade).
+
+    How far the answers so far agree, count / (draws + 1) of the answer on offer, falls between `cuts`, and so on a
+    level. `right[i][level]`: P(right) of the answers of stages i, i + 1, ... given the level after stage i.
+    `follows[i]`, for all but the last: for each stage after i (P(right | stage i right), P(right | stage i wrong)).
+    `alone`: P(right) of each stage. `costs`: mean dollars of each, of which only proportions are used.
+    """
+
+    cuts: tuple[float, ...]
+    right: tuple[tuple[tuple[float, ...], ...], ...]
+    follows: tuple[tuple[tuple[float, float], ...], ...]
+    alone: tuple[float, ...]
+    costs: tuple[float, ...]
+
+    def reach(self, stage: int, agreement: float) -> tuple[float, ...]:
+        """P(right) of the answers of `stage` and of those after it, at this agreement."""
+        return self.right[stage][sum(agreement >= cut for cut in self.cuts)]
+
+    def times(self, stage: int, other: int) -> float:
+        """What stage `other` costs as a multiple of `stage`; 1 where neither costs anything."""
+        return self.costs[other] / self.costs[stage] if self.costs[stage] else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Priors:
     """What is believed before the first sample, declared or fitted (`fit(bank)`).
 
@@ -43,6 +68,7 @@ class Priors:
     the one systematic mistake with probability phi, and is some fresh wrong answer otherwise; weights sum to 1.
     `success`: (a, b) of theta ~ Beta(a, b), the chance that one draw passes an exact check.
     `channels`: what is known of each verifier, by name (`UNMEASURED` where nothing is).
+    `ladders`: what is known of chains of models, by their names joined with ">".
     `fitted` says that they come from a bank, so that P(right) may be called a confidence.
     """
 
@@ -50,6 +76,7 @@ class Priors:
     success: tuple[float, float] = (0.5, 1.0)
     fitted: bool = False
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    ladders: Mapping[str, Ladder] = field(default_factory=dict)
 
     def channel(self, verifier: str) -> Channel:
         return self.channels.get(verifier, UNMEASURED)

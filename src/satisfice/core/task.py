@@ -36,6 +36,11 @@ class Contract:
         # Votes repeat themselves: the same text is read once. A schema is a mapping, which no cache can key.
         return _read_once(self, text) if self.schema is None and len(text) < 4096 else _read(self, text)
 
+    def interim(self, text: str) -> bool:
+        """Whether a completion is a step on the way (a tool call), and so a thought and no candidate. Plans that ask for
+        steps and answers alike have contracts of their own that tell them apart."""
+        return False
+
     def value(self, answer: str) -> Any:
         """A bare answer (a reading's `answer`) as Python data, None if it is not one. What a check receives."""
         # parsed JSON is the caller's to change, and so read anew

@@ -1,0 +1,161 @@
+"""ReAct: thought, action and observation in turns, until the model gives an answer (Yao et al. 2022, 2210.03629)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from ..budgets.beliefs import Unstarted
+from ..budgets.rounds import RoundsBelief
+from ..core import templates
+from ..core.belief import Belief
+from ..core.completions import Message, Params
+from ..core.effects import Effect, Offer, Sample
+from ..core.errors import CallerError
+from ..core.plans import Answer, Plan
+from ..core.task import Candidate, Task
+from ..core.tools import ToolSpec
+from ..core.verdict import wanted
+from ..verifiers.prompting import defang
+from .actions import Action, Turns, turn_of
+from .pool import Pool
+from .prompting import speaking
+from .tooling import Toolbelt, described, example
+
+DROPPED = "(an earlier observation, left out to save room)"
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    """Thinks and calls tools in turns (Yao et al. 2022). `steps`: turns of the model at the most; in the last one it is
+    told to answer. `shown`: most characters of a result that it sees; `most_chars`: of all turns together, beyond which
+    the oldest observations are left out. `format_errors`: replies in a row with neither call nor answer.
+
+    Tools are called in text ("Action: name(arguments)"), which every model can write: the tool calling of providers is
+    not used. Each tool's policy and budget hold; one with the policy "ask" waits for a person. An answer that an exact
+    check refutes is told to the model, which then goes on. A readable answer outside the form is kept, and given where
+    no better one comes.
+    """
+
+    steps: int = 8
+    model: str | None = None
+    params: Params = Params(temperature=0.0, stop=("\nObservation:",))
+    shown: int = 4_000
+    most_chars: int = 24_000
+    format_errors: int = 3
+    name: ClassVar[str] = "react"
+    pays: ClassVar[str] = "where a tool knows or computes what the model does not: each step costs a call"
+
+    def __post_init__(self) -> None:
+        """Raises `CallerError`."""
+        for name in ("steps", "shown", "most_chars", "format_errors"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise CallerError(f"react: {name}={value!r}, expected a whole number of 1 or more")
+
+    def needs(self, task: Task) -> tuple[Effect[Any], ...]:
+        usable = [spec for spec in task.tools if spec.policy != "forbid"]
+        return (self._sample(task, _Transcript(task, usable, self.most_chars).messages()),)
+
+    def __call__(self, task: Task) -> Plan[Answer]:
+        """Raises `BadQuery` for a task without tools."""
+        return self._plan(task, Toolbelt.of(task, self.shown))
+
+    def _sample(self, task: Task, messages: tuple[Message, ...]) -> Sample:
+        asked = replace(task, contract=Turns.of(task.contract, task.tools))
+        return Sample(messages, asked, self.model, wanted(task.checks, self.params))
+
+    def _plan(self, task: Task, belt: Toolbelt) -> Plan[Answer]:
+        pool = Pool.of(task)
+        passed = yield from pool.start()
+        if passed is not None:
+            return Answer(passed.candidate, "verified")
+        script, contract = _Transcript(task, belt.usable, self.most_chars), Turns.of(task.contract, task.tools)
+        stalled = errors = 0
+        guess: str | None = None  # the key of an answer that was only read between the lines
+        for left in range(self.steps, 0, -1):
+            sample = self._sample(task, script.messages(last=left == 1))
+            yield from Offer(pool.answer(), _belief(pool, stalled, left), (sample,))
+            candidate: Candidate = yield from sample
+            turn = turn_of(candidate.text, task.tools, task.contract)
+            if candidate.key is not None:
+                if guess not in (None, candidate.key):
+                    pool.judged.pop(guess or "")  # what was said counts, what was guessed does not
+                guess = None
+                one = yield from pool.take(candidate)
+                if one is None or not one.refuted:
+                    return pool.end()
+                stalled, errors = stalled + 1, 0
+                script.add(turn.text, "react_refuted", answer=candidate.answer)
+            elif turn.action is not None:
+                errors = 0
+                yield from self._act(turn.action, turn.text, belt, script)
+            else:
+                stalled, errors = stalled + 1, errors + 1
+                loose = _guessed(candidate, contract)
+                if guess is None and loose is not None and loose.key not in pool.judged:
+                    guess = loose.key
+                    yield from pool.take(loose)
+                if errors >= self.format_errors:
+                    break
+                script.add(turn.text, "react_format", example=example(belt.usable))
+        return pool.end()
+
+    @staticmethod
+    def _act(action: Action, said: str, belt: Toolbelt, script: _Transcript) -> Plan[None]:
+        seen = yield from belt.use(action)
+        script.add(said, "react_observation", observation=seen)
+
+
+def _belief(pool: Pool, stalled: int, left: int) -> Belief:
+    """Until there is an answer, or one that a check refuted, the next turn is worth what a first answer is."""
+    best = pool.best
+    if best is None and not pool.judged:
+        return Unstarted()
+    return RoundsBelief(stalled, left, pool.belief if best is not None else None)
+
+
+def _guessed(candidate: Candidate, contract: Turns) -> Candidate | None:
+    """The reply as a candidate, where an answer can be read in it at all."""
+    reading = contract.loosely(candidate.text)
+    if reading is None:
+        return None
+    return replace(candidate, answer=reading.answer, key=reading.key, thought=False)
+
+
+@dataclass(slots=True)
+class _Transcript:
+    """The turns so far, as chat messages: what the model said, and what it was told."""
+
+    task: Task
+    tools: list[ToolSpec]
+    most: int
+    turns: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, said: str, template: str, /, **values: Any) -> None:
+        told = templates.render(__package__ or "", template, self.task.prompts.get(template), **values)
+        self.turns.append((defang(said).strip() or "(nothing)", told.strip()))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leaves out the oldest observations, then the oldest turns; the last one stays."""
+        for i, (said, told) in enumerate(self.turns[:-1]):
+            if self._size() <= self.most:
+                return
+            self.turns[i] = (said, told if len(told) <= len(DROPPED) else DROPPED)
+        while self._size() > self.most and len(self.turns) > 1:
+            del self.turns[0]
+
+    def _size(self) -> int:
+        return sum(len(said) + len(told) for said, told in self.turns)
+
+    def messages(self, *, last: bool = False) -> tuple[Message, ...]:
+        start = speaking(self.task, "react_start", tools=described(self.tools), example=example(self.tools))
+        turns = [
+            message for said, told in self.turns for message in (Message("assistant", said), Message("user", told))
+        ]
+        messages = (*start, *turns)
+        if not last:
+            return messages
+        note = templates.render(__package__ or "", "react_last", self.task.prompts.get("react_last"))
+        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n\n{note.strip()}"))

@@ -1,0 +1,48 @@
+"""Monte Carlo tree search with upper confidence bounds (UCT, Kocsis & Szepesvari 2006).
+
+A node is expanded once; the values of its children stand for rollouts and are counted along the path to the root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, sqrt
+
+from .nodes import ROOT, Tree
+
+
+@dataclass(slots=True)
+class Uct:
+    """Goes down by mean value + `explore` * sqrt(ln(visits of the parent) / visits)."""
+
+    tree: Tree
+    explore: float
+
+    def pick(self) -> int | None:
+        tree = self.tree
+        visits, totals, closed, children = tree.visits, tree.totals, tree.closed, tree.children
+        if closed[ROOT]:
+            return None
+        node = ROOT
+        while tree.spent[node]:
+            scale = self.explore * sqrt(log(max(1, visits[node])))
+            best, bound = -1, float("-inf")
+            for child in children[node] or ():
+                if closed[child]:
+                    continue
+                n = visits[child]
+                high = totals[child] / n + scale / sqrt(n) if n else float("inf")
+                if high > bound:
+                    best, bound = child, high
+            node = best
+        return node
+
+    def grown(self, node: int, fresh: list[int], again: list[int]) -> list[int]:
+        if not fresh:
+            self.tree.backed(node, 0.0)  # a dead end
+        self.tree.exhaust(node)
+        return fresh
+
+    def valued(self, nodes: list[int]) -> None:
+        for node in nodes:
+            self.tree.backed(node, self.tree.values[node])

@@ -1,0 +1,240 @@
+"""One search under way: the tree, what is known of its answers, and the effects of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...budgets.rounds import RoundsBelief
+from ...budgets.voting import VotingBelief
+from ...core.belief import Belief
+from ...core.effects import Effect, Gather, Offer, Score
+from ...core.errors import GatherFailed, ModelError, ToolError
+from ...core.plans import Answer, Plan
+from ...core.task import Candidate, Task
+from ...core.verdict import Judgement, Verdict, name_of
+from ..pool import Judged, Pool
+from .abmcts import Arms
+from .expanders import Expander, Finish, taken
+from .nodes import ROOT, Search, Step, Tree
+from .valuing import NEUTRAL, Valuer, checked
+
+FAILURES = (ModelError, GatherFailed, ToolError)  # of one expansion; the others go on
+HOPELESS = 5  # expansions in a row that failed: nothing answers any more
+
+
+@dataclass(slots=True)
+class Walk:
+    """`arms` grow the tree above `depth`; at it, `finish` turns a path into an answer (None: nothing does)."""
+
+    task: Task
+    pool: Pool
+    tree: Tree
+    search: Search
+    expanders: tuple[Expander, ...]
+    arms: Arms
+    valuer: Valuer | None
+    finish: Finish | None
+    depth: int
+    whole: bool
+    stalled: int = 0  # answers in a row that brought nothing better
+    failed: int = 0
+    fault: Exception | None = None
+    offer: Answer | None = None
+    evidence: Belief | None = None
+    worth: dict[str, float] = field(default_factory=dict)  # of an answer, by its key, as the valuer has it
+    left: int = 1
+    shown: Answer | None = None  # what was offered last
+    usual: tuple[Effect[Any], ...] | None = None
+    makers: dict[int, int] = field(default_factory=dict)  # which arm made a node, where there are several
+
+    def grow(self, node: int, left: int) -> Plan[Judged | None]:
+        """One step: offers, expands the node, takes its answers, values what is due. Returns a verified answer."""
+        arm = self.arms.pick()
+        at_end = self.tree.depths[node] >= self.depth and not self.whole
+        expander: Any = self.finish if at_end else self.expanders[arm]
+        task, path = self.seen_from(node), self.tree.path(node)
+        asked = _asked(expander, task, path)
+        yield from self.show(left, (*asked, *self._valuing(at_end)))
+        try:
+            steps = yield from self._expand(expander, task, path, asked)
+        except FAILURES as error:
+            self.failed, self.fault, steps = self.failed + 1, error, ()
+        else:
+            self.failed = 0
+        fresh: list[int] = []
+        again: list[int] = []
+        for step in steps:
+            place, new = self.tree.add(node, step)
+            (fresh if new else again).append(place)
+            if new and len(self.arms.seen) > 1 and not at_end:
+                self.makers[place] = arm
+            if step.candidate is not None:
+                one = yield from self.take(step.candidate, 0.0 if self.whole else self.tree.values[node])
+                if one is not None and one.passed:
+                    return one
+            if new:
+                self._settle(place, step.candidate is not None)
+        if at_end:
+            self.tree.exhaust(node)
+        yield from self._value(self.search.grown(node, fresh, again))
+        return None
+
+    def start(self) -> Plan[Judged | None]:
+        """Takes up what the task knows; whole answers are the first children of the root."""
+        passed = yield from self.pool.start()
+        self.stalled = 0
+        self.refresh()
+        if passed is not None or not self.whole:
+            return passed
+        nodes = []
+        for candidate in self.task.known:
+            if candidate.key is not None and not candidate.thought:
+                node, new = self.tree.add(ROOT, Step(candidate.text, candidate))
+                if new:
+                    self._settle(node, complete=True)
+                    nodes.append(node)
+        if nodes:
+            self._judged(nodes)  # the valuer is not asked before anything was offered
+            self.search.valued(nodes)
+        return None
+
+    def take(self, candidate: Candidate, worth: float = 0.0) -> Plan[Judged | None]:
+        """Adds an answer to the pool, and sees whether the best one has changed. `worth`: the value of its path, until
+        it has one of its own."""
+        if candidate.key is not None:
+            self.worth.setdefault(candidate.key, worth)
+        one = yield from self.pool.take(candidate)
+        self.stalled += 1
+        self.refresh()
+        return one
+
+    def refresh(self) -> None:
+        """What is on offer now. Where no check has said anything, the most frequent answer, and of equals the one that
+        the valuer finds best: an answer drawn without a search comes last."""
+        pool, before = self.pool, self.offer and self.offer.candidate
+        self.offer = offer = pool.answer()
+        self.evidence = pool.belief if offer is not None else None
+        if offer is not None and isinstance(self.evidence, VotingBelief) and offer.reason != "verified":
+            best = max(pool.offered, key=lambda one: (one.count, self.worth.get(one.candidate.key or "", 0.0)))
+            self.offer = replace(offer, candidate=best.candidate)
+        if self.offer is not None and self.offer.candidate is not before:
+            self.stalled = 0
+
+    def show(self, left: int, step: tuple[Effect[Any], ...]) -> Plan[None]:
+        """Offers the best answer so far; a step without a price is priced as a check."""
+        free = (Score(_free, self.task, _NOBODY),)
+        self.left, self.shown = left, self.offer
+        yield from Offer(self.offer, RoundsBelief(self.stalled, left, self.evidence), step or free)
+
+    def seen_from(self, node: int) -> Task:
+        """The task as an expander sees it at a node: where it is an answer, that is known, and what was said of it."""
+        candidate = self.tree.candidates.get(node)
+        if candidate is None:
+            return self.task
+        one = self.pool.judged.get(candidate.key or "")
+        judged = tuple(_judgements(self.pool, one, candidate)) if one is not None else ()
+        return replace(self.task, known=(candidate,), judged=judged)
+
+    def _expand(
+        self, expander: Any, task: Task, path: tuple[str, ...], asked: tuple[Effect[Any], ...]
+    ) -> Plan[tuple[Step, ...]]:
+        if asked and hasattr(expander, "read"):
+            replies: Sequence[Any]
+            if len(asked) == 1:
+                replies = ((yield from asked[0]),)
+            else:
+                replies = yield from Gather(asked, at_least=1)
+            return taken(expander.read(task, path, replies))
+        made = expander(task, path)
+        if isinstance(made, Generator):
+            made = yield from made
+        return taken(made)
+
+    def _settle(self, node: int, complete: bool) -> None:
+        """What is an answer is built on by those that improve answers only, and down to the depth."""
+        at_end = self.tree.depths[node] >= self.depth
+        if (complete and not self.whole) or (at_end and (self.whole or self.finish is None)):
+            self.tree.spent[node] = self.tree.closed[node] = 1
+
+    def _value(self, nodes: list[int]) -> Plan[None]:
+        """Gives nodes their values: what checks said of an answer, else the valuer's word."""
+        if not nodes:
+            return
+        nodes, tree = list(nodes), self.tree
+        due = self._judged(nodes)
+        if due and self.valuer is not None:
+            paths = tuple(tree.path(node)[-1:] if self.whole else tree.path(node) for node in due)
+            if self.offer is not self.shown:  # an answer came: it is offered before anything more is spent
+                needs: Any = getattr(self.valuer, "needs", None)
+                each = [needs(self.task, path) for path in paths] if needs is not None else []
+                yield from self.show(self.left, tuple(effect for effects in each for effect in effects))
+            try:
+                values = self.valuer(self.task, paths)
+                if isinstance(values, Generator):
+                    values = yield from values
+            except FAILURES as error:
+                self.fault, values = error, (None,) * len(due)
+            for node, value in zip(due, checked(values, len(due)), strict=True):
+                tree.values[node] = value
+        for node in nodes:
+            if node in self.makers:
+                self.arms.seen[self.makers[node]].add(tree.values[node])
+            candidate = tree.candidates.get(node)
+            if candidate is not None and candidate.key is not None:
+                self.worth[candidate.key] = tree.values[node]
+        self.search.valued(nodes)
+        if any(node in tree.candidates for node in due):
+            self.refresh()
+
+    def _judged(self, nodes: list[int]) -> list[int]:
+        """Values the answers that checks have judged, and those that are none. Returns the other nodes."""
+        due = []
+        for node in nodes:
+            candidate = self.tree.candidates.get(node)
+            one = self.pool.judged.get(candidate.key or "") if candidate is not None else None
+            if candidate is not None and one is None:
+                self.tree.values[node] = 0.0  # no answer in it
+            elif one is not None and one.p is not None:
+                self.tree.values[node] = one.p
+            else:
+                due.append(node)
+        return due
+
+    def _valuing(self, at_end: bool) -> tuple[Effect[Any], ...]:
+        """What valuing one child is expected to take, as at the first of them."""
+        needs = getattr(self.valuer, "needs", None)
+        if needs is None or (self.task.checks and (at_end or self.whole)):
+            return ()
+        if self.usual is None:
+            self.usual = tuple(needs(self.task, (_USUAL,)))
+        return self.usual
+
+
+_NOBODY = Candidate("")
+_USUAL = "a step of a usual length, with what it comes to"
+
+
+def _free(task: Task, candidate: Candidate) -> Verdict:
+    return Verdict(NEUTRAL)
+
+
+def _asked(expander: Any, task: Task, path: tuple[str, ...]) -> tuple[Effect[Any], ...]:
+    asks = getattr(expander, "asks", None)
+    return tuple(asks(task, path)) if asks is not None else ()
+
+
+def _judgements(pool: Pool, one: Judged, candidate: Candidate) -> list[Judgement]:
+    """What the checks said of an answer, for whoever is to improve it."""
+    found = []
+    for place, check in enumerate(pool.task.checks):
+        if place in one.said:
+            verdict = Verdict(one.said[place][1], evidence=one.evidence.get(place, ""))
+        elif place in one.asked:
+            failed = one.refuted and place == max(one.asked)
+            verdict = Verdict(0.0 if failed else None, exact=failed, evidence=one.evidence.get(place, ""))
+        else:
+            continue
+        found.append(Judgement(name_of(check), candidate.path, verdict))
+    return found

@@ -1,0 +1,113 @@
+"""Training a coordinator: in a world where the right order depends on the question, the learned head must find it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cmaes")
+
+from satisfice.core.completions import Params
+from satisfice.core.errors import CallerError
+from satisfice.core.task import Task
+from satisfice.experiments.coordinating import Question, Trained, score, train
+from satisfice.experiments.intervals import paired, wilson
+from satisfice.strategies.coordinators import Coordinator, Fixed, Linear
+from satisfice.strategies.roles import Roles
+from satisfice.testing.driver import Script
+
+SHORT = Params(max_tokens=8)
+TURNS = 2
+
+
+def questions(n: int, seed: int) -> list[Question]:
+    """Half short, half long. Long ones need a plan first, short ones are spoilt by one."""
+    dice = random.Random(seed)
+    made = []
+    for i in range(n):
+        padding = "please " * dice.randint(60, 90) if i % 2 else ""
+        made.append(Question(Task.of(f"{padding}add {i}", "number", label=f"q{seed}.{i}"), "2"))
+    return made
+
+
+def world() -> Script:
+    """A worker is right with probability 0.9 if it has what its question needs, else with 0.2."""
+
+    def text(asked: str, seed: int) -> str:
+        if "You are the thinker" in asked:
+            return "a plan"
+        if "You are the verifier" in asked:
+            return "Hm."
+        planned, long = "a plan" in asked, "please please" in asked
+        return f"Answer: {2 if random.Random(seed).random() < (0.9 if planned == long else 0.2) else seed % 7 + 3}"
+
+    return Script(text=text)
+
+
+def accuracies(coordinator: Coordinator, asked: list[Question], seed: int) -> list[float]:
+    roles = Roles(coordinator, TURNS, params=SHORT, thinking=SHORT)
+    return [score(roles, [question], world(), seed=seed + i) for i, question in enumerate(asked)]
+
+
+def head(evaluations: int, seed: int) -> Trained:
+    asked = questions(12, 1)
+
+    def evaluate(weights: tuple[float, ...], generation: int) -> float:
+        roles = Roles(Linear(weights), TURNS, params=SHORT, thinking=SHORT)
+        return score(roles, asked, world(), seed=generation, dear=0.02)
+
+    return train(evaluate, Linear.size(), evaluations=evaluations, seed=seed)
+
+
+def test_a_learned_head_beats_every_fixed_order_and_chance() -> None:
+    """n = 120 questions that it was not trained on; 95% intervals of paired differences, questions resampled."""
+    trained = head(200, seed=0)
+    fresh = questions(120, 2)
+    learned = accuracies(Linear(trained.weights), fresh, 1_000)
+    assert wilson(int(sum(learned)), len(learned))[0] > 0.75
+    dice = random.Random(5)
+    chance = Linear(tuple(dice.gauss(0, 0.5) for _ in range(Linear.size())))
+    for other in (Fixed(), Fixed(("worker",)), Fixed(("worker", "thinker")), chance):
+        gain = paired(learned, accuracies(other, fresh, 1_000))
+        assert gain.low > 0.1, (other, gain)
+
+
+def test_the_same_seed_gives_the_same_head_and_it_is_kept_as_json(tmp_path: Path) -> None:
+    one, two, other = head(36, seed=3), head(36, seed=3), head(36, seed=4)
+    assert one == two != other
+    assert one.evaluations <= 36
+    one.save(tmp_path / "head.json")
+    assert Trained.load(tmp_path / "head.json") == one
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(CallerError, match="no trained coordinator"):
+        Trained.load(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_the_search_climbs_and_keeps_its_budget(separable: bool) -> None:
+    calls = 0
+
+    def evaluate(weights: tuple[float, ...], generation: int) -> float:
+        nonlocal calls
+        calls += 1
+        return -sum((w - 1) ** 2 for w in weights)
+
+    trained = train(evaluate, 6, evaluations=600, separable=separable)
+    assert calls == trained.evaluations <= 600
+    assert trained.scores[-1] > -0.05 > trained.scores[0]
+    assert all(abs(w - 1) < 0.2 for w in trained.weights)
+
+
+def test_a_noisy_score_of_a_head_is_not_its_luckiest_draw() -> None:
+    """The mean of the distribution is given, not the best draw: pure luck leaves it near the start."""
+    luck = random.Random(1)
+    trained = train(lambda weights, generation: luck.random(), 8, evaluations=200, spread=0.1)
+    assert all(abs(w) < 1 for w in trained.weights)
+
+
+@pytest.mark.parametrize("bad", [{"size": 0}, {"size": 1}, {"evaluations": 3}, {"spread": 0.0}, {"start": (1.0,)}])
+def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(CallerError, match="train"):
+        train(lambda weights, generation: 0.0, **{"size": 4, **bad})  # type: ignore[arg-type]

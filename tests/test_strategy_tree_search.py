@@ -1,0 +1,345 @@
+"""Tree search as a strategy: the contract in every mode, and what it makes of good and bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from satisfice.budgets.budget import Budget
+from satisfice.budgets.policy import Policy
+from satisfice.budgets.prices import Price
+from satisfice.budgets.purse import Purse
+from satisfice.core.completions import Params
+from satisfice.core.effects import Score
+from satisfice.core.errors import CallerError, ModelRefused
+from satisfice.core.plans import Strategy
+from satisfice.core.task import Candidate, Task
+from satisfice.core.verdict import Verdict
+from satisfice.scheduler.decisions import Economics
+from satisfice.scheduler.offline import perform
+from satisfice.scheduler.run import Run
+from satisfice.scheduler.tariff import PriceList, Rate
+from satisfice.strategies import TreeSearch, find
+from satisfice.strategies.registry import address_of, models_of, settings_of, strategy_of
+from satisfice.strategies.trees import Continue, Moves, Propose, Refine, Scored, Step, Value, Vote
+from satisfice.testing.driver import Script, make_run
+from satisfice.testing.strategy import StrategyContract
+from satisfice.verifiers import Check
+
+
+def half(task: Task, candidate: Candidate) -> Verdict:
+    return Verdict(0.5 if candidate.key == "1" else 0.4)
+
+
+def states(state: str) -> Iterable[str]:
+    """From a number to it plus one and plus two; the query is 0."""
+    n = int(state) if state.isdigit() else 0
+    return [str(n + 1), str(n + 2)]
+
+
+def at_two(state: str) -> str | None:
+    return state if state == "2" else None
+
+
+MODES: dict[str, TreeSearch] = {
+    "bfs": TreeSearch(width=2, depth=2, steps=6),
+    "bfs_vote": TreeSearch(width=2, depth=2, steps=6, value="vote", first=False),
+    "dfs": TreeSearch("dfs", depth=2, steps=6),
+    "beam": TreeSearch("beam", width=2, depth=2, steps=6, value=Scored(half)),
+    "mcts": TreeSearch("mcts", depth=2, steps=6),
+    "ab_mcts": TreeSearch("ab_mcts", steps=6),
+    "ab_mcts_beta": TreeSearch("ab_mcts", "continue", posterior="beta", depth=2, steps=6, first=False),
+}
+
+
+class TestTreeSearch(StrategyContract):
+    @pytest.fixture(params=[*MODES])
+    def strategy(self, request: pytest.FixtureRequest) -> Strategy:
+        return MODES[request.param]
+
+    @pytest.fixture(params=["bare", "exact", "graded"])
+    def task(self, request: pytest.FixtureRequest) -> Task:
+        checks: dict[str, Any] = {"bare": (), "exact": (Check(lambda n: n == 2),), "graded": (half,)}
+        return Task.of("How much is 1 + 1?", "number", checks=checks[request.param])
+
+
+class TestOverCode(TestTreeSearch):
+    """Code states, answers and values: no model is asked."""
+
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return TreeSearch("mcts", Moves(states, at_two), Scored(half), depth=2, steps=6, first=False, finish=False)
+
+    def test_it_says_what_it_needs(self, strategy: Strategy, task: Task) -> None:
+        assert all(isinstance(effect, Score) for effect in strategy.needs(task))  # type: ignore[attr-defined]
+
+    def test_it_survives_when_every_draw_fails(self, strategy: Strategy, task: Task) -> None:
+        run = self.finish(make_run(strategy, task), Script(text=lambda asked, seed: "never asked"))
+        assert run.outcome and run.outcome.answer and run.outcome.answer.candidate
+        assert run.outcome.answer.candidate.key == "2"
+        assert run.root.purse.posted == [0, 0, 0]
+
+    def test_a_budget_below_one_call_spends_nothing(self, strategy: Strategy, task: Task) -> None:
+        run = self.finish(make_run(strategy, task, 1e-9), Script())
+        assert run.outcome and run.outcome.answer and run.outcome.answer.candidate
+        assert run.root.purse.posted == [0, 0, 0]
+
+
+def number(*checks: Any) -> Task:
+    return Task.of("1 + 1?", "number", checks=checks)
+
+
+BEST = Budget(usd=1.0, worth=float("inf"))
+
+
+def run_of(strategy: Strategy, script: Any, *checks: Any, budget: Any = BEST, **options: Any) -> Any:
+    run = perform(make_run(strategy, number(*checks), budget, **options), script)
+    assert run.outcome is not None
+    return run
+
+
+CHILDREN: dict[tuple[str, ...], list[str]] = {
+    (): ["a", "b", "c", "d"],
+    ("b",): ["b1", "b2"],
+    ("c",): ["c1", "c1 ", "", "c"],  # the same twice, nothing, and a state of its own path
+}
+VALUES = {"a": 0.1, "b": 0.9, "c": 0.9, "d": 0.1, "b1": 0.2, "b2": 0.2, "c1": 0.2}
+
+
+class Recorded:
+    """A search written down by hand: what each state led to, and what each state was worth."""
+
+    def __init__(self) -> None:
+        self.values = dict(VALUES)
+        self.asked: list[tuple[str, ...]] = []
+        self.valued: list[int] = []
+
+    def __call__(self, task: Task, path: tuple[str, ...]) -> list[str]:
+        self.asked.append(path)
+        return CHILDREN.get(path, [])
+
+    def value(self, task: Task, paths: Sequence[tuple[str, ...]]) -> list[float]:
+        self.valued.append(len(paths))
+        return [self.values.get(path[-1], 0.5) for path in paths]
+
+
+def silent(asked: str, seed: int) -> str:
+    raise AssertionError(f"a model was asked: {asked}")
+
+
+def test_bfs_selects_as_tree_of_thoughts_does() -> None:
+    """The two best of each level, the first of equals first; a level is valued at once; duplicates and cycles go."""
+    seen = Recorded()
+    strategy = TreeSearch("bfs", seen, seen.value, width=2, depth=9, first=False, finish=False)
+    run = run_of(strategy, Script(text=silent))
+    assert seen.asked == [(), ("b",), ("c",), ("b", "b1"), ("b", "b2")]
+    assert seen.valued == [4, 3]
+    assert run.outcome.answer.candidate is None
+
+
+def test_dfs_goes_deep_prunes_and_backtracks() -> None:
+    seen = Recorded()
+    seen.values = {**seen.values, "b1": 0.05}
+    strategy = TreeSearch("dfs", seen, seen.value, least=0.1, depth=9, first=False, finish=False)
+    run_of(strategy, Script(text=silent))
+    assert seen.asked == [(), ("b",), ("b", "b2"), ("c",), ("c", "c1"), ("a",), ("d",)]  # b1 is pruned
+
+
+@pytest.mark.parametrize("algorithm", ["mcts", "ab_mcts"])
+def test_a_tree_without_ways_on_ends(algorithm: Any) -> None:
+    seen = Recorded()
+    run_of(TreeSearch(algorithm, seen, seen.value, steps=500, depth=9, first=False, finish=False), Script(text=silent))
+    assert {(), ("a",), ("b", "b1"), ("c", "c1")} <= set(seen.asked)
+    assert len(seen.asked) < 50
+
+
+@pytest.mark.parametrize("nothing", [[], None, "", [""], iter(())])
+def test_an_expander_that_gives_nothing_ends_with_a_reason(nothing: Any) -> None:
+    run = run_of(TreeSearch("mcts", lambda task, path: nothing, first=False, finish=False), Script(text=silent))
+    assert (run.outcome.answer.candidate, run.outcome.reason, run.error) == (None, "dead_end", None)
+
+
+def test_an_expander_that_gives_something_else_is_named() -> None:
+    for bad in (7, [7]):
+        run = run_of(TreeSearch("bfs", lambda task, path, bad=bad: bad, first=False, finish=False), Script(text=silent))
+        assert isinstance(run.error, CallerError) and "expander" in str(run.error)
+
+
+def test_a_valuer_that_gives_nonsense_is_named() -> None:
+    for bad in ([], [2.0] * 4, [float("nan")] * 4):
+        seen = Recorded()
+        strategy = TreeSearch("bfs", seen, lambda task, paths, bad=bad: bad, first=False, finish=False)
+        run = run_of(strategy, Script(text=silent))
+        assert isinstance(run.error, CallerError) and "valuer" in str(run.error)
+
+
+def test_a_path_that_ends_without_an_answer_is_turned_into_one() -> None:
+    seen = Recorded()
+    asked: list[str] = []
+
+    def text(prompt: str, seed: int) -> str:
+        asked.append(prompt)
+        return "Answer: 2"
+
+    run = run_of(TreeSearch("bfs", seen, seen.value, width=1, depth=2, first=False), Script(text=text))
+    assert run.outcome.answer.candidate.key == "2"
+    assert len(asked) == 1 and "1. b\n2. b1" in asked[0] and 'form "Answer: <number>"' in asked[0]
+
+
+def test_steps_used_up_still_give_an_answer() -> None:
+    seen = Recorded()
+    strategy = TreeSearch("bfs", seen, seen.value, steps=1, depth=9, first=False)
+    run = run_of(strategy, Script(text=lambda asked, seed: "Answer: 2" if "1. b\n" in asked else "no"))
+    assert run.outcome.answer.candidate.key == "2"  # from the best leaf
+
+
+def test_an_exact_pass_of_a_leaf_ends_the_search() -> None:
+    script = Script(
+        text=lambda asked, seed: "1. first\n2. second\nAnswer: 2\n3. third" if "List" in asked else "likely"
+    )
+    run = run_of(TreeSearch(first=False), script, Check(lambda n: n == 2))
+    assert (run.outcome.answer.candidate.key, run.outcome.reason) == ("2", "verified")
+    assert len(script.asked) == 1
+
+
+def test_what_an_exact_check_refuted_is_never_given() -> None:
+    run = run_of(TreeSearch("ab_mcts", steps=5), Script(), Check(lambda n: False))
+    assert run.outcome.answer.candidate is None and run.outcome.found
+
+
+def test_without_checks_the_valuer_decides_between_equals() -> None:
+    def text(asked: str, seed: int) -> str:
+        if "one per line" in asked:
+            return "- try seven\n- try eight"
+        if "Can a right answer" in asked:
+            return "sure" if "eight" in asked else "impossible"
+        return "Answer: 8" if "eight" in asked else "Answer: 7" if "seven" in asked else "Answer: 1"
+
+    run = run_of(TreeSearch(width=2, depth=1), Script(text=text))
+    assert {c.key for c in run.outcome.found} == {"1", "7", "8"}
+    assert run.outcome.answer.candidate.key == "8"
+
+
+def test_all_branches_failing_gives_the_best_so_far() -> None:
+    def text(asked: str, seed: int) -> Any:
+        return "Answer: 1" if asked.startswith("1 + 1?\n\nEnd") else ModelRefused("no")
+
+    for algorithm in ("bfs", "dfs", "beam", "mcts"):
+        run = run_of(TreeSearch(algorithm, "propose"), Script(text=text))
+        assert run.outcome.answer.candidate.key == "1" and run.error is None
+    run = run_of(TreeSearch("ab_mcts"), Script(text=lambda asked, seed: ModelRefused("no")))  # type: ignore[arg-type, return-value]
+    assert run.outcome.answer is None and isinstance(run.error, ModelRefused)
+
+
+def test_refinement_is_told_what_the_checks_said() -> None:
+    def text(asked: str, seed: int) -> str:
+        return "Answer: 2" if "An earlier answer" in asked else "Answer: 1"
+
+    script = Script(text=text)
+
+    def low(task: Task, candidate: Candidate) -> Verdict:
+        return Verdict(1.0, 0.99) if candidate.key == "2" else Verdict(0.3, evidence="too low")
+
+    run = run_of(TreeSearch("ab_mcts", steps=12), script, low)
+    assert run.outcome.answer.candidate.key == "2"
+    refined = next(asked for asked in script.asked if "An earlier answer" in asked)
+    assert "Answer: 1" in refined and "low: score 0.30 of 1; too low" in refined
+
+
+def test_known_answers_are_the_first_to_be_improved() -> None:
+    known = Candidate("Answer: 5", "5", "5", path="a1")
+    script = Script(text=lambda asked, seed: "Answer: 5")
+    run = perform(make_run(TreeSearch("ab_mcts", steps=12), number(half).knowing((known,)), BEST), script)
+    assert run.outcome and any("An earlier answer" in asked and "Answer: 5" in asked for asked in script.asked)
+
+
+def test_several_models_are_arms() -> None:
+    """The one whose steps are worth more is asked more often."""
+    asked = {"good": 0, "bad": 0}
+
+    class Two(Script):
+        def answer(self, call: Any) -> Any:
+            asked[call.effect.model] += 1
+            self.text = lambda _, seed: f"Answer: {'1' if call.effect.model == 'good' else '0'}.{seed}"
+            return super().answer(call)
+
+    def worth(task: Task, candidate: Candidate) -> Verdict:
+        return Verdict(0.9 if str(candidate.answer).startswith("1") else 0.1)
+
+    strategy = TreeSearch("ab_mcts", models=("good", "bad"), steps=40)
+    tariff = PriceList({name: Rate(Price.per_million(1, 1), name) for name in asked})
+    economics = Economics(BEST, Policy(), tariff)
+    perform(Run(strategy(number(worth)), purse=Purse.of(BEST), economics=economics, name="arms"), Two())
+    assert asked["good"] > 2 * asked["bad"] > 0
+
+
+def test_settings_are_checked_and_stored() -> None:
+    for bad in (
+        {"algorithm": "astar"},
+        {"width": 0},
+        {"depth": 0},
+        {"steps": 1.5},
+        {"least": 2},
+        {"explore": -1},
+        {"posterior": "cauchy"},
+        {"expander": "grow"},
+        {"value": "gut"},
+        {"value": 3},
+        {"models": "one"},
+        {"expander": Moves(states), "model": "m"},
+    ):
+        with pytest.raises(CallerError):
+            TreeSearch(**bad)  # type: ignore[arg-type]
+    for part in (lambda: Propose(0), lambda: Continue(0), lambda: Refine(0), lambda: Value(0), lambda: Vote(0)):
+        with pytest.raises(CallerError):
+            part()
+    with pytest.raises(CallerError):
+        Value(scale=(0.0, 1.0, 2.0))
+    strategies = [
+        *MODES.values(),
+        TreeSearch("mcts", Propose(3, "a", Params(temperature=1.0)), Value(2), models=("b",)),
+    ]
+    for strategy in strategies:
+        again = find(address_of(strategy), **settings_of(strategy))
+        assert again == strategy
+    assert set(models_of(strategies[-1])) == {"a", "b"}
+    assert strategy_of("tree_search:algorithm=mcts,steps=4") == TreeSearch("mcts", steps=4)
+
+
+def test_the_same_question_is_searched_in_the_same_way() -> None:
+    def once() -> list[str]:
+        script = Script()
+        run_of(TreeSearch("ab_mcts", steps=10), script, half, seed=3)
+        return script.asked
+
+    assert once() == once()
+
+
+def test_code_states_are_searched_without_a_model() -> None:
+    strategy = TreeSearch("dfs", Moves(states, at_two), lambda t, p: [0.5] * len(p), first=False, finish=False)
+    run = run_of(strategy, Script(text=silent), Check(lambda n: n == 2))
+    assert (run.outcome.answer.candidate.key, run.outcome.reason) == ("2", "verified")
+    assert Step("a  b.").mark == Step("a b").mark
+
+
+def test_an_answer_is_on_offer_before_anything_more_is_spent() -> None:
+    def broken(task: Task, paths: Sequence[tuple[str, ...]]) -> list[float]:
+        raise ZeroDivisionError
+
+    reach = Moves(states, at_two)
+    run = run_of(TreeSearch("bfs", reach, broken, first=False, finish=False), Script(text=silent))
+    assert (run.outcome.answer.candidate.key, run.outcome.reason) == ("2", "fault")
+
+
+def test_an_answer_that_was_searched_for_comes_before_one_that_was_not() -> None:
+    """Even where the steps end before its level is valued."""
+
+    def text(asked: str, seed: int) -> str:
+        if "one per line" in asked:
+            return "- try seven\n- try eight"
+        return "likely" if "Can a right answer" in asked else "Answer: 7" if "seven" in asked else "Answer: 1"
+
+    run = run_of(TreeSearch(width=2, depth=1, steps=2), Script(text=text))
+    assert run.outcome.answer.candidate.key == "7"
