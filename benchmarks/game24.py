@@ -1,7 +1,7 @@
 """Game of 24: Tree of Thoughts' recorded searches replayed, and small models live.
 
     python benchmarks/game24.py replay STEPS.jsonl.gz [--samples SAMPLES.parquet]
-    python benchmarks/game24.py live MODEL [--puzzles 10] [--tokens 4000] [--numbers 3] [--out rows.jsonl]
+    python benchmarks/game24.py live MODEL [--puzzles 10] [--tokens 4000] [--numbers 3] [--arms ...] [--out rows.jsonl]
 
 `replay`: each line of STEPS holds one recorded search (question, steps: ys, new_ys, values, select_new_ys; finals). Our
 bfs plan is driven by the recorded proposals and values: it must make the recorded selections, and with an exact check
@@ -290,13 +290,14 @@ def arms(numbers: int) -> dict[str, Any]:
     }
 
 
-def live(model: str, n: int, tokens: int, numbers: int, out: Path) -> None:
+def live(model: str, n: int, tokens: int, numbers: int, out: Path, only: tuple[str, ...] = ()) -> None:
     done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     have = {(row["puzzle"], row["arm"], row["model"], row["tokens_cap"]) for row in done}
     chosen = list(puzzles(n, numbers, seed=24))
+    compared = {arm: strategy for arm, strategy in arms(numbers).items() if not only or arm in only}
     with out.open("a", encoding="utf-8") as file:
         for given, target in chosen:
-            for arm, strategy in arms(numbers).items():
+            for arm, strategy in compared.items():
                 task = task_of(given, target)
                 if (task.label, arm, model, tokens) in have:
                     continue
@@ -309,7 +310,7 @@ def live(model: str, n: int, tokens: int, numbers: int, out: Path) -> None:
     labels = {task_of(given, target).label for given, target in chosen}
     rows = [r for r in done if r["puzzle"] in labels and (r["model"], r["tokens_cap"]) == (model, tokens)]
     print(f"{model}: {n} puzzles of {numbers} numbers, at most {tokens} tokens each")
-    for arm in arms(numbers):
+    for arm in compared:
         mine = [row for row in rows if row["arm"] == arm]
         right, used = sum(r["solved"] for r in mine), sum(r["tokens"] for r in mine) / max(1, len(mine))
         print(f"{arm:14} {right:3} of {len(mine)} {shown(wilson(right, len(mine)))}, {used:.0f} tokens each")
@@ -342,12 +343,13 @@ def main() -> None:
     now.add_argument("--puzzles", type=int, default=10)
     now.add_argument("--tokens", type=int, default=4000)
     now.add_argument("--numbers", type=int, default=3)
+    now.add_argument("--arms", nargs="*", default=(), help="of these only")
     now.add_argument("--out", type=Path, default=Path("game24-live.jsonl"))
     options = parser.parse_args()
     if options.command == "replay":
         replay(options.steps, options.samples)
     else:
-        live(options.model, options.puzzles, options.tokens, options.numbers, options.out)
+        live(options.model, options.puzzles, options.tokens, options.numbers, options.out, tuple(options.arms))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from satisfice.models.local import LocalModel
 from satisfice.strategies.registry import strategy_of
 from satisfice.verifiers.check import Check
 
-SEED, CAP, SLOTS, CONTEXT = 20261122, 4000, 6, 1536
+SEED, CAP, SLOTS, CONTEXT = 20261122, 12_000, 6, 1536
 STRONG, WEAK = "strong", "weak"
 SHORT = 'params={"temperature": 0.7, "max_tokens": 64}'
 GREEDY = 'params={"temperature": 0.0, "max_tokens": 64}'

@@ -15,22 +15,25 @@ from typing import Any, ClassVar, Literal, get_args
 from ..core.completions import Params
 from ..core.effects import Effect, Score
 from ..core.errors import CallerError
-from ..core.plans import Answer, Plan
+from ..core.plans import Answer, Plan, Strategy
 from ..core.task import Candidate, Task
+from .fusion import check_share
 from .pool import Judged, Pool
 from .prompting import draw
 from .trees.abmcts import Adaptive, Arms, Moments, Posterior
-from .trees.expanders import Continue, Expander, Finish, Propose, Refine, asked_of
+from .trees.expanders import Continue, Expander, Finish, Leaf, Propose, Refine, asked_of
 from .trees.mcts import Uct
 from .trees.nodes import Search, Tree
 from .trees.tot import Depth, Levels
 from .trees.valuing import EVEN, GRADES, Value, Valuer, Vote
-from .trees.walk import FAILURES, HOPELESS, Walk
+from .trees.walk import HOPELESS, Walk
+from .trees.waves import FAILURES
 
 Algorithm = Literal["bfs", "dfs", "beam", "mcts", "ab_mcts"]
 EXPANDERS: dict[str, Callable[[], Any]] = {"propose": Propose, "continue": Continue, "refine": Refine}
 VALUERS: dict[str, Callable[[], Any]] = {"value": Value, "vote": Vote}
 AVERAGED = ("mcts", "ab_mcts")
+LEVELLED = ("bfs", "beam")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,12 @@ class TreeSearch:
 
     At most `steps` expansions, paths of at most `depth` thoughts. Where thoughts are expanded, one plain answer is
     drawn `first`, so that there is something to give at any time; and a path that ends without an answer is turned
-    into one by a call (`finish`; False where states are code's). `models`: several are arms, chosen by what their
-    steps were worth.
+    into one by a call (`finish`; False where states are code's), or by a whole strategy, the `leaf`, inside `share` of
+    what is left. The first answer is a plain one then too: it is there to cost little, and the leaf alone is no search.
+    `models`: several are arms, chosen by what their steps were worth.
+
+    `at_once`: how many expansions go on at the same time. None: as many as a level has ("bfs", "beam"), else one.
+    "mcts" spreads several by virtual losses, "ab_mcts" draws several; "dfs" always takes one at a time.
     """
 
     algorithm: Algorithm = "bfs"
@@ -60,6 +67,9 @@ class TreeSearch:
     posterior: Posterior = "gaussian"
     first: bool = True
     finish: bool = True
+    leaf: Strategy | None = None
+    share: float = 1.0
+    at_once: int | None = None
     model: str | None = None
     models: tuple[str, ...] = ()
     params: Params = Params(temperature=0.0)
@@ -81,8 +91,25 @@ class TreeSearch:
             raise CallerError(f"least={self.least!r}, explore={self.explore!r}: expected 0 to 1, and 0 or more")
         if not isinstance(self.models, tuple):
             raise CallerError(f"models={self.models!r}: expected a tuple of names")
-        self._arms()
+        if self.at_once is not None and (type(self.at_once) is not int or self.at_once < 1):
+            raise CallerError(f"at_once={self.at_once!r}: expected a whole number, 1 or more, or None")
+        arms = self._arms()
         self._valuer()
+        self._check_leaf(bool(getattr(arms[0], "whole", False)))
+
+    def _check_leaf(self, whole: bool) -> None:
+        check_share("tree_search", self.share, None)
+        if self.leaf is None:
+            return
+        if not callable(self.leaf):
+            text = (
+                f"tree_search: leaf={self.leaf!r:.60} is no strategy; a name is understood by find('tree_search', ...)"
+            )
+            raise CallerError(text)
+        if whole or not self.finish:
+            why = "every step is a whole answer" if whole else "finish=False"
+            text = f"tree_search: leaf has no place where {why}: "
+            raise CallerError(text + ("set expander='continue' or 'propose'" if whole else "leave finish as it is"))
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         """The first answer: a plain one, or a path of thoughts and what turns it into one."""
@@ -92,12 +119,11 @@ class TreeSearch:
         once = tuple(asks(task, ())) if asks is not None else ()
         if getattr(expander, "whole", False):
             return (*once, *checks)
-        model = self._model()
         if self.first:
-            return (draw(task, model, self.params), *checks)
+            return (draw(task, self._model(), self.params), *checks)
         needs = getattr(self._valuer(), "needs", None)
         valuing = tuple(needs(task, ("a step",))) if needs is not None else ()
-        last = Finish(model, self.params).asks(task, ("a step",)) if self.finish else ()
+        last = self._finish().asks(task, ("a step",)) if self.finish else ()
         return (*(*once, *valuing) * self.depth, *last, *checks)
 
     def __call__(self, task: Task) -> Plan[Answer]:
@@ -106,41 +132,27 @@ class TreeSearch:
         if passed is None and self.first and not walk.whole and walk.offer is None:
             passed = yield from self._first(walk)
         reason = None
-        for step in range(self.steps):
+        while walk.left > 0:
             if passed is not None or walk.pool.hopeless or walk.failed >= HOPELESS:
                 break
-            node = walk.search.pick()
-            if node is None:
+            nodes = walk.search.pick(min(walk.left, self._at_once()))
+            if not nodes:
                 reason = "exhausted"
                 break
-            passed = yield from walk.grow(node, self.steps - step)
+            passed = yield from walk.grow(nodes)
         if passed is None and walk.offer is None and walk.finish is not None and walk.failed < HOPELESS:
-            passed = yield from self._last(walk)
+            passed = yield from walk.last()
         return _ended(walk, passed, reason)
 
     def _first(self, walk: Walk) -> Plan[Judged | None]:
         sample = draw(walk.task, self._model(), self.params)
-        yield from walk.show(self.steps, (sample,))
+        yield from walk.show((sample,))
         try:
             candidate = yield from sample
         except FAILURES as error:
             walk.fault = error
             return None
         return _passed((yield from walk.take(candidate)))
-
-    def _last(self, walk: Walk) -> Plan[Judged | None]:
-        """The steps are used up and nothing was answered: the most promising path is turned into an answer."""
-        finish = walk.finish
-        assert finish is not None
-        leaf = walk.tree.promising()
-        (sample,) = finish.asks(walk.task, walk.tree.path(leaf))
-        yield from walk.show(1, (sample,))
-        try:
-            candidate = yield from sample
-        except FAILURES as error:
-            walk.fault = error
-            return None
-        return _passed((yield from walk.take(candidate, walk.tree.values[leaf])))
 
     def _walk(self, task: Task) -> Walk:
         expanders, tree = self._arms(), Tree()
@@ -153,10 +165,16 @@ class TreeSearch:
             "ab_mcts": lambda: Adaptive(tree, dice, self.posterior),
         }
         whole = bool(getattr(expanders[0], "whole", False))
-        finish = Finish(self._model(), self.params) if self.finish and not whole else None
+        finish = self._finish() if self.finish and not whole else None
         arms = Arms(dice, self.posterior, [Moments() for _ in expanders])
         pool, search = Pool.of(task), searches[self.algorithm]()
-        return Walk(task, pool, tree, search, expanders, arms, self._valuer(), finish, self.depth, whole)
+        return Walk(task, pool, tree, search, expanders, arms, self._valuer(), finish, self.depth, whole, self.steps)
+
+    def _finish(self) -> Finish | Leaf:
+        return Leaf(self.leaf, self.share) if self.leaf is not None else Finish(self._model(), self.params)
+
+    def _at_once(self) -> int:
+        return self.at_once if self.at_once is not None else self.steps if self.algorithm in LEVELLED else 1
 
     def _model(self) -> str | None:
         return self.model or (self.models[0] if self.models else None)

@@ -131,7 +131,7 @@ def test_uct_prefers_value_and_comes_back_to_what_was_seldom_seen() -> None:
     grown(search, tree, ROOT, {"low": 0.1, "high": 0.9})
     visited = []
     for turn in range(40):
-        node = search.pick()
+        node = search.pick(1)
         assert node is not None
         top = node
         while tree.depths[top] > 1:
@@ -150,7 +150,7 @@ def test_adaptive_branching_goes_wider_where_children_differ_by_luck_and_deeper_
         tree, dice = Tree(), Random(1)
         search = Adaptive(tree, dice, posterior)
         for turn in range(120):
-            node = search.pick()
+            node = search.pick(1)
             assert node is not None
             value = min(1.0, 0.2 + 0.2 * tree.depths[node]) if deeper else max(0.0, 0.8 - 0.4 * tree.depths[node])
             grown(search, tree, node, {f"{turn}": value})

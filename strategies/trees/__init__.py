@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .expanders import Continue, Expander, Finish, Moves, Propose, Refine
+    from .expanders import Continue, Expander, Finish, Leaf, Moves, Propose, Refine
     from .nodes import Step, Tree
     from .valuing import Scored, Value, Valuer, Vote
 
@@ -17,6 +17,7 @@ _HOMES = {
     "Continue": "expanders",
     "Expander": "expanders",
     "Finish": "expanders",
+    "Leaf": "expanders",
     "Moves": "expanders",
     "Propose": "expanders",
     "Refine": "expanders",
@@ -31,6 +32,7 @@ __all__ = [
     "Continue",
     "Expander",
     "Finish",
+    "Leaf",
     "Moves",
     "Propose",
     "Refine",

@@ -58,10 +58,12 @@ class Adaptive:
     arms: dict[int, Moments] = field(default_factory=dict)  # a child's, by its number
     barren: dict[int, int] = field(default_factory=dict)
 
-    def pick(self) -> int | None:
+    def pick(self, most: int) -> list[int]:
+        """Several at once are as many draws from the posteriors as they are now."""
+        return [self._down() for _ in range(most)] if not self.tree.closed[ROOT] else []
+
+    def _down(self) -> int:
         tree, node = self.tree, ROOT
-        if tree.closed[ROOT]:
-            return None
         while children := tree.below(node):
             if not tree.spent[node] and self._draw(self.gen, node) >= self._draw(self.cont, node):
                 break

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from ...core.completions import Params
-from ...core.effects import Effect, Gather
+from ...core.effects import Effect, Gather, Within
 from ...core.errors import CallerError
-from ...core.plans import Plan
+from ...core.plans import Plan, Strategy
 from ...core.task import Candidate, Task
 from ...verifiers.prompting import defang, quoted
-from ..prompting import answering, draw, thinking
+from ..prompting import answering, draw, speaking, thinking
 from .nodes import Step
 from .reading import ends, listed, said
 
@@ -141,6 +141,25 @@ class Finish(Asking):
 
     def read(self, task: Task, path: Path, replies: Sequence[Any]) -> tuple[Step, ...]:
         return tuple(Step(reply.text, reply) for reply in replies if reply is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf(Asking):
+    """Turns a path into an answer by a whole strategy, inside `share` of what is left: it is asked the question with
+    the path below it, under the same contract and checks. It starts from nothing: what was found on other paths was
+    found for another prompt. Prompt: "tree_leaf"."""
+
+    strategy: Strategy
+    share: float = 1.0
+
+    def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
+        said = speaking(task, "tree_leaf", steps=harmless(path))
+        inner = replace(task, messages=said, label=task.id, known=(), judged=())
+        return (Within(self.strategy, inner, self.share),)
+
+    def read(self, task: Task, path: Path, replies: Sequence[Any]) -> tuple[Step, ...]:
+        found = [reply.candidate for reply in replies if reply is not None]
+        return tuple(Step(candidate.text, candidate) for candidate in found if candidate is not None)
 
 
 @dataclass(frozen=True, slots=True)

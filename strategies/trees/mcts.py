@@ -18,7 +18,26 @@ class Uct:
     tree: Tree
     explore: float
 
-    def pick(self) -> int | None:
+    def pick(self, most: int) -> list[int]:
+        """Several at once by virtual losses (Chaslot et al. 2008): each pick counts as a visit that was worth nothing
+        while the next is made, so that they spread."""
+        found: list[int] = []
+        node = self._down()
+        while node is not None and node not in found:
+            found.append(node)
+            if len(found) == most:
+                break
+            self._lose(node, 1)
+            node = self._down()
+        for lost in found[: most - 1]:
+            self._lose(lost, -1)
+        return found
+
+    def _lose(self, node: int, visits: int) -> None:
+        for one in self.tree.above(node):
+            self.tree.visits[one] += visits
+
+    def _down(self) -> int | None:
         tree = self.tree
         visits, totals, closed, children = tree.visits, tree.totals, tree.closed, tree.children
         if closed[ROOT]:

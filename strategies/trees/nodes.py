@@ -123,8 +123,9 @@ class Tree:
 class Search(Protocol):
     """Which node is next: the pure part of an algorithm."""
 
-    def pick(self) -> int | None:
-        """The node to expand; None where nothing is left."""
+    def pick(self, most: int) -> list[int]:
+        """The nodes to expand, at most so many at once, none of which needs what comes of another; none where
+        nothing is left. Of these the first are grown, as many as can be paid, and the rest is picked again."""
         ...
 
     def grown(self, node: int, fresh: list[int], again: list[int]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .nodes import ROOT, Tree
 
@@ -24,8 +25,8 @@ class Levels:
     frontier: deque[int] = field(default_factory=lambda: deque((ROOT,)))
     born: list[int] = field(default_factory=list)
 
-    def pick(self) -> int | None:
-        return self.frontier[0] if self.frontier else None
+    def pick(self, most: int) -> list[int]:
+        return list(islice(self.frontier, most))
 
     def grown(self, node: int, fresh: list[int], again: list[int]) -> list[int]:
         self.frontier.popleft()
@@ -49,10 +50,11 @@ class Depth:
     stack: list[int] = field(default_factory=lambda: [ROOT])
     pruned: int = 0
 
-    def pick(self) -> int | None:
+    def pick(self, most: int) -> list[int]:
+        """One at a time: what comes of the best child says whether the next one is looked at at all."""
         while self.stack and self.tree.closed[self.stack[-1]]:
             self.stack.pop()
-        return self.stack[-1] if self.stack else None
+        return self.stack[-1:]
 
     def grown(self, node: int, fresh: list[int], again: list[int]) -> list[int]:
         self.stack.pop()

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...budgets.rounds import RoundsBelief
 from ...budgets.voting import VotingBelief
+from ...budgets.waves import WaveBelief
 from ...core.belief import Belief
-from ...core.effects import Effect, Gather, Offer, Score
-from ...core.errors import GatherFailed, ModelError, ToolError
+from ...core.effects import Effect, Offer, Score
 from ...core.plans import Answer, Plan
 from ...core.task import Candidate, Task
 from ...core.verdict import Judgement, Verdict, name_of
 from ..pool import Judged, Pool
 from .abmcts import Arms
-from .expanders import Expander, Finish, taken
+from .expanders import Expander, Finish, Leaf
 from .nodes import ROOT, Search, Step, Tree
 from .valuing import NEUTRAL, Valuer, checked
+from .waves import FAILURES, Grown, Job, done, together
 
-FAILURES = (ModelError, GatherFailed, ToolError)  # of one expansion; the others go on
 HOPELESS = 5  # expansions in a row that failed: nothing answers any more
 
 
@@ -35,51 +35,105 @@ class Walk:
     expanders: tuple[Expander, ...]
     arms: Arms
     valuer: Valuer | None
-    finish: Finish | None
+    finish: Finish | Leaf | None
     depth: int
     whole: bool
+    left: int  # expansions
     stalled: int = 0  # answers in a row that brought nothing better
     failed: int = 0
     fault: Exception | None = None
     offer: Answer | None = None
     evidence: Belief | None = None
     worth: dict[str, float] = field(default_factory=dict)  # of an answer, by its key, as the valuer has it
-    left: int = 1
     shown: Answer | None = None  # what was offered last
     usual: tuple[Effect[Any], ...] | None = None
     makers: dict[int, int] = field(default_factory=dict)  # which arm made a node, where there are several
 
-    def grow(self, node: int, left: int) -> Plan[Judged | None]:
-        """One step: offers, expands the node, takes its answers, values what is due. Returns a verified answer."""
-        arm = self.arms.pick()
-        at_end = self.tree.depths[node] >= self.depth and not self.whole
-        expander: Any = self.finish if at_end else self.expanders[arm]
-        task, path = self.seen_from(node), self.tree.path(node)
-        asked = _asked(expander, task, path)
-        yield from self.show(left, (*asked, *self._valuing(at_end)))
-        try:
-            steps = yield from self._expand(expander, task, path, asked)
-        except FAILURES as error:
-            self.failed, self.fault, steps = self.failed + 1, error, ()
-        else:
-            self.failed = 0
+    def grow(self, nodes: list[int]) -> Plan[Judged | None]:
+        """One step: offers, expands the nodes, or the first of them, takes their answers, values what is due. Returns
+        a verified answer."""
+        jobs = self._jobs(nodes)
+        size = yield from self.show(self._step(jobs), len(jobs))
+        jobs = jobs[:size]
+        came, due = (yield from done(jobs)), []
+        for job, grown in zip(jobs, came, strict=True):
+            self.failed = self.failed + 1 if grown.fault is not None else 0
+            self.fault = grown.fault or self.fault
+            passed = yield from self._heard(job, grown)
+            if passed is not None:
+                return passed
+            fresh, again, passed = yield from self._steps(job, grown.steps)
+            if passed is not None:
+                return passed
+            if job.at_end:
+                self.tree.exhaust(job.node)
+            due += self.search.grown(job.node, fresh, again)
+        yield from self._value(due)
+        self.left -= len(jobs)
+        return None
+
+    def last(self) -> Plan[Judged | None]:
+        """The steps are used up and nothing was answered: the most promising path is turned into an answer."""
+        node, self.left = self.tree.promising(), 1
+        path = self.tree.path(node)
+        job = Job(node, 0, True, self.finish, self.task, path, _asked(self.finish, self.task, path))
+        yield from self.show(self._step([job]))
+        (grown,) = yield from done([job])
+        self.fault = grown.fault or self.fault
+        passed = yield from self._heard(job, grown)
+        if passed is not None:
+            return passed
+        _, _, passed = yield from self._steps(job, grown.steps)
+        return passed
+
+    def _jobs(self, nodes: list[int]) -> list[Job]:
+        """What is asked at each node: its next steps, or at the end of a path its answer, once."""
+        jobs = []
+        for place, node in enumerate(nodes):
+            arm = self.arms.pick()
+            at_end = self.tree.depths[node] >= self.depth and not self.whole
+            if at_end and node in nodes[:place]:
+                continue
+            expander: Any = self.finish if at_end else self.expanders[arm]
+            task, path = self.seen_from(node), self.tree.path(node)
+            jobs.append(Job(node, arm, at_end, expander, task, path, _asked(expander, task, path)))
+        return together(jobs)
+
+    def _step(self, jobs: list[Job]) -> tuple[Effect[Any], ...]:
+        """What one of the jobs is expected to take: that with the longest prompt, and what values or checks it."""
+        job = jobs[0] if len(jobs) == 1 else max(jobs, key=lambda one: one.length)
+        return (*job.asked, *self._valuing(job.at_end))
+
+    def _heard(self, job: Job, grown: Grown) -> Plan[Judged | None]:
+        """Takes in all that strategies run at a leaf have found."""
+        for outcome in grown.outcomes:
+            for candidate in (*outcome.found, outcome.candidate):
+                if candidate is not None and candidate.key is not None:
+                    self.worth.setdefault(candidate.key, self.tree.values[job.node])
+            passed = yield from self.pool.absorb(outcome)
+            self.stalled += 1
+            self.refresh()
+            if passed is not None:
+                return passed
+        return None
+
+    def _steps(self, job: Job, steps: tuple[Step, ...]) -> Plan[tuple[list[int], list[int], Judged | None]]:
+        """Puts steps into the tree, and the answers among them into the pool: new nodes, old ones that came again, and
+        a verified answer."""
         fresh: list[int] = []
         again: list[int] = []
         for step in steps:
-            place, new = self.tree.add(node, step)
+            place, new = self.tree.add(job.node, step)
             (fresh if new else again).append(place)
-            if new and len(self.arms.seen) > 1 and not at_end:
-                self.makers[place] = arm
-            if step.candidate is not None:
-                one = yield from self.take(step.candidate, 0.0 if self.whole else self.tree.values[node])
+            if new and len(self.arms.seen) > 1 and not job.at_end:
+                self.makers[place] = job.arm
+            if step.candidate is not None and not (job.at_end and self.leaves):
+                one = yield from self.take(step.candidate, 0.0 if self.whole else self.tree.values[job.node])
                 if one is not None and one.passed:
-                    return one
+                    return fresh, again, one
             if new:
                 self._settle(place, step.candidate is not None)
-        if at_end:
-            self.tree.exhaust(node)
-        yield from self._value(self.search.grown(node, fresh, again))
-        return None
+        return fresh, again, None
 
     def start(self) -> Plan[Judged | None]:
         """Takes up what the task knows; whole answers are the first children of the root."""
@@ -110,6 +164,11 @@ class Walk:
         self.refresh()
         return one
 
+    @property
+    def leaves(self) -> bool:
+        """Whether a strategy answers at the end of a path: what it finds comes with its outcome."""
+        return isinstance(self.finish, Leaf)
+
     def refresh(self) -> None:
         """What is on offer now. Where no check has said anything, the most frequent answer, and of equals the one that
         the valuer finds best: an answer drawn without a search comes last."""
@@ -122,11 +181,14 @@ class Walk:
         if self.offer is not None and self.offer.candidate is not before:
             self.stalled = 0
 
-    def show(self, left: int, step: tuple[Effect[Any], ...]) -> Plan[None]:
-        """Offers the best answer so far; a step without a price is priced as a check."""
+    def show(self, step: tuple[Effect[Any], ...], most: int = 1) -> Plan[int]:
+        """Offers the best answer so far; of how many steps the next one is made up, `most` of which may be taken at
+        once. A step without a price is priced as a check."""
         free = (Score(_free, self.task, _NOBODY),)
-        self.left, self.shown = left, self.offer
-        yield from Offer(self.offer, RoundsBelief(self.stalled, left, self.evidence), step or free)
+        rounds = RoundsBelief(self.stalled, max(1, self.left), self.evidence)
+        self.shown = self.offer
+        size = yield from Offer(self.offer, WaveBelief(rounds, most) if most > 1 else rounds, step or free)
+        return min(size, most)
 
     def seen_from(self, node: int) -> Task:
         """The task as an expander sees it at a node: where it is an answer, that is known, and what was said of it."""
@@ -136,21 +198,6 @@ class Walk:
         one = self.pool.judged.get(candidate.key or "")
         judged = tuple(_judgements(self.pool, one, candidate)) if one is not None else ()
         return replace(self.task, known=(candidate,), judged=judged)
-
-    def _expand(
-        self, expander: Any, task: Task, path: tuple[str, ...], asked: tuple[Effect[Any], ...]
-    ) -> Plan[tuple[Step, ...]]:
-        if asked and hasattr(expander, "read"):
-            replies: Sequence[Any]
-            if len(asked) == 1:
-                replies = ((yield from asked[0]),)
-            else:
-                replies = yield from Gather(asked, at_least=1)
-            return taken(expander.read(task, path, replies))
-        made = expander(task, path)
-        if isinstance(made, Generator):
-            made = yield from made
-        return taken(made)
 
     def _settle(self, node: int, complete: bool) -> None:
         """What is an answer is built on by those that improve answers only, and down to the depth."""
@@ -169,7 +216,7 @@ class Walk:
             if self.offer is not self.shown:  # an answer came: it is offered before anything more is spent
                 needs: Any = getattr(self.valuer, "needs", None)
                 each = [needs(self.task, path) for path in paths] if needs is not None else []
-                yield from self.show(self.left, tuple(effect for effects in each for effect in effects))
+                yield from self.show(tuple(effect for effects in each for effect in effects))
             try:
                 values = self.valuer(self.task, paths)
                 if isinstance(values, Generator):
