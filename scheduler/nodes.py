@@ -87,8 +87,9 @@ class Fan:
         return tuple(item for i, result in enumerate(self.results) for item in (*self.below.get(i, ()), result))
 
     def positions(self) -> tuple[Any, ...]:
-        """The reply: results in place, None where a branch failed."""
-        return tuple(r if self.succeeded(i) else None for i, r in enumerate(self.results))
+        """The reply: results in place, None where a branch failed. A strategy without an answer has still found what
+        it paid for, and so is told."""
+        return tuple(r if self.succeeded(i) or isinstance(r, Outcome) else None for i, r in enumerate(self.results))
 
 
 @dataclass(slots=True, eq=False)

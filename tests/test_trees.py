@@ -131,8 +131,7 @@ def test_uct_prefers_value_and_comes_back_to_what_was_seldom_seen() -> None:
     grown(search, tree, ROOT, {"low": 0.1, "high": 0.9})
     visited = []
     for turn in range(40):
-        node = search.pick(1)
-        assert node is not None
+        (node,) = search.pick(1)
         top = node
         while tree.depths[top] > 1:
             top = tree.parents[top]
@@ -150,8 +149,7 @@ def test_adaptive_branching_goes_wider_where_children_differ_by_luck_and_deeper_
         tree, dice = Tree(), Random(1)
         search = Adaptive(tree, dice, posterior)
         for turn in range(120):
-            node = search.pick(1)
-            assert node is not None
+            (node,) = search.pick(1)
             value = min(1.0, 0.2 + 0.2 * tree.depths[node]) if deeper else max(0.0, 0.8 - 0.4 * tree.depths[node])
             grown(search, tree, node, {f"{turn}": value})
         return len(tree.children[ROOT] or ()) / 120

@@ -102,7 +102,9 @@ class Walk:
     def _step(self, jobs: list[Job]) -> tuple[Effect[Any], ...]:
         """What one of the jobs is expected to take: that with the longest prompt, and what values or checks it."""
         job = jobs[0] if len(jobs) == 1 else max(jobs, key=lambda one: one.length)
-        return (*job.asked, *self._valuing(job.at_end))
+        answers = (job.at_end and not self.leaves) or self.whole  # a leaf says itself what it needs
+        checks = tuple(Score(check, self.task, _NOBODY) for check in self.pool.free) if answers else ()
+        return (*job.asked, *checks, *self._valuing(job.at_end))
 
     def _heard(self, job: Job, grown: Grown) -> Plan[Judged | None]:
         """Takes in all that strategies run at a leaf have found."""

@@ -50,7 +50,8 @@ class Score(Effect[Verdict]):
 
 @dataclass(frozen=True, slots=True)
 class Gather(Effect[tuple[Any, ...]]):
-    """All branches at once. The reply keeps their positions, None where one failed or the purse could not pay it.
+    """All branches at once. The reply keeps their positions, None where one failed or the purse could not pay it. A
+    strategy run within survives if it has an answer; its `Outcome` is told in any case, with what it found.
     Raises `GatherFailed` if fewer than `at_least` survive (None: all must)."""
 
     branches: tuple[Effect[Any], ...]
