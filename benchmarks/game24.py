@@ -32,6 +32,7 @@ from satisfice import (
     Budget,
     Candidate,
     Check,
+    Completion,
     Contract,
     Message,
     NoAnswer,
@@ -39,16 +40,20 @@ from satisfice import (
     SingleShot,
     Task,
     TreeSearch,
+    Usage,
     Verdict,
     solve,
 )
 from satisfice.budgets.policy import Policy
+from satisfice.budgets.prices import Price
 from satisfice.budgets.purse import Purse
+from satisfice.core.effects import Sample
 from satisfice.experiments.intervals import clustered, wilson
 from satisfice.scheduler.decisions import Economics
+from satisfice.scheduler.nodes import Reply
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
-from satisfice.scheduler.tariff import PriceList
+from satisfice.scheduler.tariff import PriceList, Rate
 from satisfice.strategies.trees import Propose, Refine, Step, Value
 from satisfice.strategies.trees.expanders import candidate_of
 
@@ -155,43 +160,71 @@ class Recorded:
         return [self.values["".join(path)] / self.top for path in paths]
 
 
-class Nobody:
-    """Nothing may be asked of a model in a replay."""
+@dataclass
+class Asked:
+    """The same with each expansion as a call to a model, whose reply stands for the recorded one."""
 
-    def answer(self, call: Any) -> Any:
-        raise AssertionError(f"the replay asked a model: {call}")
+    recorded: Recorded
+
+    def asks(self, task: Task, path: tuple[str, ...]) -> tuple[Sample, ...]:
+        return (Sample((Message("user", "".join(path)),), None, "m"),)
+
+    def read(self, task: Task, path: tuple[str, ...], replies: Any) -> tuple[Step, ...]:
+        return self.recorded(task, path)
+
+    def __call__(self, task: Task, path: tuple[str, ...]) -> Any:
+        raise AssertionError("asked in parts")
 
 
-def searched(recorded: Recorded, task: Task, depth: int) -> Any:
-    strategy = TreeSearch("bfs", recorded, recorded.value, width=5, depth=depth, steps=1000, first=False, finish=False)
-    budget = Budget(usd=1.0, worth=float("inf"))
-    economics = Economics(budget, Policy(), PriceList({}))
-    return perform(Run(strategy(task), purse=Purse.of(budget), economics=economics, name="replay"), Nobody()).outcome
+@dataclass
+class Second:
+    """Every call takes a second of virtual time."""
+
+    calls: int = 0
+
+    def answer(self, call: Any) -> Reply:
+        self.calls += 1
+        return Reply(Completion("-"), Usage(1, 1), 1.0)
+
+
+def searched(expander: Any, recorded: Recorded, task: Task, depth: int) -> tuple[Run, int]:
+    """The run, and how many calls were made."""
+    strategy = TreeSearch("bfs", expander, recorded.value, width=5, depth=depth, steps=1000, first=False, finish=False)
+    budget, source = Budget(usd=1.0, worth=float("inf")), Second()
+    economics = Economics(budget, Policy(), PriceList({"m": Rate(Price.per_million(1, 1), "m")}))
+    run = Run(strategy(task), purse=Purse.of(budget), economics=economics, name="replay")
+    return perform(run, source), source.calls
 
 
 def replay(path: Path, samples: Path | None) -> None:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    same = made = as_sets = 0
+    same = made = as_sets = waved = calls = 0
+    seconds = 0.0
     solved = recorded_solved = 0
     for row in rows:
         numbers = tuple(int(n) for n in row["question"].split())
         task = task_of(numbers)
         bare = Task(task.messages, task.contract, label=task.label)
-        watched = Recorded(row)
-        searched(watched, bare, len(row["steps"]) + 1)
+        watched, again = Recorded(row), Recorded(row)
+        searched(watched, watched, bare, len(row["steps"]) + 1)
+        run, asked_of = searched(Asked(again), again, bare, len(row["steps"]) + 1)
+        calls, seconds = calls + asked_of, seconds + run.books.now
         for i, step in enumerate(row["steps"]):
             ours, theirs = watched.asked.get(i + 1, []), step["select_new_ys"]
             made += 1
             same += ours == theirs
             as_sets += set(ours) == set(theirs)
+            waved += again.asked.get(i + 1, []) == theirs
             if ours != theirs:
                 explain(row["question_id"], step, ours, theirs)
-        outcome = searched(Recorded(row, answers=True), task, len(row["steps"]))
-        solved += bool(outcome.answer and outcome.answer.reason == "verified")
+        ending = Recorded(row, answers=True)
+        outcome = searched(ending, ending, task, len(row["steps"]))[0].outcome
+        solved += bool(outcome and outcome.answer and outcome.answer.reason == "verified")
         recorded_solved += any(final["correct"] for final in row["finals"])
     n = len(rows)
     print(f"\nselections: {made}, identical in order {same}, as sets {as_sets} ({n} puzzles)")
+    print(f"a level at once: identical {waved}; {calls / n:.1f} proposals a puzzle in the time of {seconds / n:.1f}")
     print(f"solved by the replayed plan, every leaf checked: {solved} of {n} {shown(wilson(solved, n))}")
     print(
         f"solved as recorded, any of 5 finals:             {recorded_solved} of {n} {shown(wilson(recorded_solved, n))}"

@@ -24,14 +24,14 @@ from typing import Any
 
 import anyio
 import click
-from record_bank import ENDING, LABELS, SEED, TASKS
+from strategies import SEED, Item, items
 
 from satisfice.budgets.budget import Budget
-from satisfice.core.completions import Message, Params
+from satisfice.core.completions import Params
 from satisfice.core.effects import Choose, Gather, Offer
 from satisfice.core.errors import SatisficeError
 from satisfice.core.plans import Answer, Plan, Strategy
-from satisfice.core.task import Candidate, Contract, Task
+from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
 from satisfice.experiments.intervals import paired, wilson
 from satisfice.experiments.pruning import Debated, learn_edges
@@ -40,10 +40,8 @@ from satisfice.strategies.best_of_n import BestOfN
 from satisfice.strategies.debate import Debate
 from satisfice.strategies.reflexion import Reflexion
 from satisfice.strategies.self_consistency import SelfConsistency
-from satisfice.verifiers import Check
 
 AGENTS, ROUNDS, RETRIES = 3, 2, 3
-EASY = ("chain_sum", "gcd", "letter_counting", "products", "simple_equations", "spell_backward")
 SHORT = Params(temperature=0.7, max_tokens=96)
 BESIDE = {  # recorded strategies with reflections -> the same without
     "react_reflexion": "react_base",
@@ -55,7 +53,7 @@ NOTE = Params(temperature=0.0, max_tokens=64)
 
 
 def arms(edges: tuple[Any, ...] | None) -> dict[str, tuple[Strategy, bool]]:
-    """Name -> (strategy, with the exact check?)."""
+    """Name -> (strategy, with the exact check? Then only on questions that can be checked without their answer)."""
     debate = Debate(AGENTS, ROUNDS, params=SHORT)
     reflexion = Reflexion(RETRIES, params=SHORT, reflect_params=NOTE)
     found: dict[str, tuple[Strategy, bool]] = {
@@ -134,13 +132,10 @@ def main() -> None:
 @click.option("--gguf", type=click.Path(path_type=Path), help="The model's file (default: the embedded model).")
 @click.option("--size", default=5, show_default=True, help="Questions of each task.")
 @click.option("--skip", default=0, show_default=True, help="Questions of each task that are left out, e.g. for a mask.")
-@click.option("--tasks", default=",".join(EASY), show_default=True)
 @click.option("--only", default="", help="Arms, separated by ';' (default: all).")
 @click.option("--most-tokens", default=300_000, show_default=True, help="Stops before a run that may pass this.")
 @click.option("--minutes", default=inf, help="Starts no further run after so many minutes.")
-def live(
-    work: Path, gguf: Path | None, size: int, skip: int, tasks: str, only: str, most_tokens: int, minutes: float
-) -> None:
+def live(work: Path, gguf: Path | None, size: int, skip: int, only: str, most_tokens: int, minutes: float) -> None:
     """Runs every arm on every question that has no row yet."""
     work.mkdir(parents=True, exist_ok=True)
     model = f"local/{gguf.resolve()}" if gguf else "local/smollm2"
@@ -154,27 +149,22 @@ def live(
     async def run() -> None:
         nonlocal spent
         async with Engine(journal=False) as engine:
-            for row in _questions(tasks.split(","), skip, size):
+            for item in items(skip + size)[4 * skip :]:
                 for name, (strategy, checked) in chosen.items():
-                    if (row["id"], name) in done:
+                    if (item.id, name) in done or (checked and not item.check):
                         continue
                     if spent + 4_000 > most_tokens or monotonic() > end:
                         click.echo(f"stopped at {spent:,} tokens", err=True)
                         return
-                    found = await _once(engine, model, row, strategy, checked)
+                    found = await _once(engine, model, item, strategy, checked)
                     spent += found["rounds"][-1]["tokens"]
-                    _append(out, {"question_id": row["id"], "dataset": row["dataset"], "arm": name, **found})
+                    _append(out, {"question_id": item.id, "dataset": item.dataset, "arm": name, **found})
 
     anyio.run(run)
 
 
-async def _once(engine: Engine, model: str, row: dict[str, Any], strategy: Strategy, checked: bool) -> dict[str, Any]:
-    contract = Contract(row["kind"], LABELS.get(row["kind"], ()))
-    gold = contract.read(row["gold"])
-    assert gold is not None
-    checks = (Check(lambda value: value == gold.value),) if checked else ()
-    query = row["question"] if row["kind"] != "text" else f"{row['question']}\n{ENDING['text']}"
-    task = Task((Message("user", query),), contract, checks=checks, label=row["id"])
+async def _once(engine: Engine, model: str, item: Item, strategy: Strategy, checked: bool) -> dict[str, Any]:
+    task = item.task() if checked else replace(item.task(), checks=())
     watched = Watched(strategy)
     budget = Budget(tokens=50_000, worth=inf)
     fault = None
@@ -183,10 +173,11 @@ async def _once(engine: Engine, model: str, row: dict[str, Any], strategy: Strat
     except SatisficeError as error:
         fault = f"{type(error).__name__}: {error}"[:200]
     rounds = [
-        {"right": key is not None and key == gold.key, "blank": key is None, "prompt": prompt, "tokens": prompt + said}
+        {"right": item.right(key), "blank": key is None, "prompt": prompt, "tokens": prompt + said}
         for key, prompt, said in watched.offers or [(None, 0, 0)]
     ]
-    return {"model": Path(model).name, "gold": gold.key, "rounds": rounds, "waves": watched.waves, "fault": fault}
+    right = sorted({key for wave in watched.waves for key in wave if item.right(key)})
+    return {"model": Path(model).name, "right": right, "rounds": rounds, "waves": watched.waves, "fault": fault}
 
 
 @main.command()
@@ -196,7 +187,7 @@ async def _once(engine: Engine, model: str, row: dict[str, Any], strategy: Strat
 def mask(work: Path, keep: float, by_round: bool) -> None:
     """Learns a mask from the recorded full debates. Measure it on other questions (`live --skip`)."""
     debates = [
-        Debated(tuple(tuple(wave) for wave in row["waves"]), row["gold"])
+        Debated(tuple(tuple(wave) for wave in row["waves"]), (row["right"] or [None])[0])
         for row in _rows(work / "rounds.jsonl")
         if row["arm"] == "debate, full" and all(len(wave) == AGENTS for wave in row["waves"])
     ]
@@ -270,20 +261,6 @@ def trials(path: Path) -> None:
         last = min(max(trial) for name in (one, other) for trial in found[name].values()) if both else 0
         gained = [[found[name][q][last] - found[name][q][0] for q in both] for name in (one, other)]
         click.echo(f"| {one} | {other} | {len(both)} | after trial {last}: {_told(paired(*gained), '+.3f')} |")
-
-
-def _questions(tasks: list[str], skip: int, size: int) -> list[dict[str, Any]]:
-    """The first questions of each task after `skip`, by task in turn, so that a part is a fair part."""
-    import reasoning_gym
-
-    rows = []
-    for name in tasks:
-        settings, kind, _ = TASKS[name]
-        entries = reasoning_gym.create_dataset(name, size=(skip + size) * 3, seed=SEED, **settings)
-        different = {entry["question"].strip(): str(entry["answer"]).strip() for entry in entries}
-        for i, (text, gold) in list(enumerate(different.items()))[skip : skip + size]:
-            rows.append((i, {"id": f"{name}-{i}", "dataset": name, "kind": kind, "question": text, "gold": gold}))
-    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 def _at(row: dict[str, Any], at: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..core.effects import Effect, Score
 from ..core.errors import CallerError
 from ..core.plans import Answer, Plan, Strategy
 from ..core.task import Candidate, Task
-from .fusion import check_share
+from .fusion import check_share, check_strategies
 from .pool import Judged, Pool
 from .prompting import draw
 from .trees.abmcts import Adaptive, Arms, Moments, Posterior
@@ -101,11 +101,7 @@ class TreeSearch:
         check_share("tree_search", self.share, None)
         if self.leaf is None:
             return
-        if not callable(self.leaf):
-            text = (
-                f"tree_search: leaf={self.leaf!r:.60} is no strategy; a name is understood by find('tree_search', ...)"
-            )
-            raise CallerError(text)
+        check_strategies("tree_search", "leaf", (self.leaf,))
         if whole or not self.finish:
             why = "every step is a whole answer" if whole else "finish=False"
             text = f"tree_search: leaf has no place where {why}: "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,16 +14,16 @@ from satisfice.budgets.policy import Policy
 from satisfice.budgets.prices import Price
 from satisfice.budgets.purse import Purse
 from satisfice.core.completions import Params
-from satisfice.core.effects import Score
+from satisfice.core.effects import Gather, Offer, Score, Within
 from satisfice.core.errors import CallerError, ModelRefused
-from satisfice.core.plans import Strategy
+from satisfice.core.plans import Answer, Outcome, Strategy
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
 from satisfice.scheduler.decisions import Economics
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
 from satisfice.scheduler.tariff import PriceList, Rate
-from satisfice.strategies import TreeSearch, find
+from satisfice.strategies import BestOfN, Cascade, SelfConsistency, SingleShot, TreeSearch, find
 from satisfice.strategies.registry import address_of, models_of, settings_of, strategy_of
 from satisfice.strategies.trees import Continue, Moves, Propose, Refine, Scored, Step, Value, Vote
 from satisfice.testing.driver import Script, make_run
@@ -50,6 +52,9 @@ MODES: dict[str, TreeSearch] = {
     "beam": TreeSearch("beam", width=2, depth=2, steps=6, value=Scored(half)),
     "mcts": TreeSearch("mcts", depth=2, steps=6),
     "ab_mcts": TreeSearch("ab_mcts", steps=6),
+    "bfs_leaf": TreeSearch(width=2, depth=1, steps=4, leaf=SelfConsistency(2), first=False),
+    "mcts_wave": TreeSearch("mcts", "continue", depth=2, steps=6, at_once=3),
+    "ab_mcts_wave": TreeSearch("ab_mcts", steps=6, at_once=2),
     "ab_mcts_beta": TreeSearch("ab_mcts", "continue", posterior="beta", depth=2, steps=6, first=False),
 }
 
@@ -288,6 +293,12 @@ def test_settings_are_checked_and_stored() -> None:
         {"value": "gut"},
         {"value": 3},
         {"models": "one"},
+        {"at_once": 0},
+        {"at_once": 2.0},
+        {"share": 0.0},
+        {"leaf": "cascade"},
+        {"leaf": SingleShot(), "finish": False},
+        {"leaf": SingleShot(), "algorithm": "ab_mcts"},
         {"expander": Moves(states), "model": "m"},
     ):
         with pytest.raises(CallerError):
@@ -299,12 +310,14 @@ def test_settings_are_checked_and_stored() -> None:
         Value(scale=(0.0, 1.0, 2.0))
     strategies = [
         *MODES.values(),
+        TreeSearch(leaf=Cascade((SingleShot("c"), BestOfN(most=3)), (0.5,)), share=0.5, at_once=4),
         TreeSearch("mcts", Propose(3, "a", Params(temperature=1.0)), Value(2), models=("b",)),
     ]
     for strategy in strategies:
         again = find(address_of(strategy), **settings_of(strategy))
         assert again == strategy
     assert set(models_of(strategies[-1])) == {"a", "b"}
+    assert set(models_of(strategies[-2])) == {"c"}
     assert strategy_of("tree_search:algorithm=mcts,steps=4") == TreeSearch("mcts", steps=4)
 
 
@@ -343,3 +356,152 @@ def test_an_answer_that_was_searched_for_comes_before_one_that_was_not() -> None
 
     run = run_of(TreeSearch(width=2, depth=1, steps=2), Script(text=text))
     assert run.outcome.answer.candidate.key == "7"
+
+
+def tree_of_words(asked: str, seed: int) -> str:
+    """Three thoughts after each state; a path that has a "7" in it comes to 7."""
+    if "one per line" in asked:
+        return "\n".join(f"- try {len(asked)} {seed % 2} {word}" for word in ("five", "six", "seven"))
+    if "Can a right answer" in asked:
+        return "sure" if asked.count("seven") > asked.count("five") else "likely"
+    return f"Answer: {7 if 'seven' in asked else 5}"
+
+
+def effects_of(strategy: Strategy, task: Task, wave: int = 99) -> list[Any]:
+    """What the plan asks for, where every wave is as large as may be."""
+    plan, found, reply, n = strategy(task), [], None, 0
+
+    def of(effect: Any) -> Any:
+        nonlocal n
+        match effect:
+            case Offer():
+                return wave
+            case Gather():
+                return tuple(of(branch) for branch in effect.branches)
+            case Score():
+                return effect.verifier(effect.task, effect.candidate)
+            case Within():
+                n += 1
+                one = Candidate("Answer: 1", "1", "1", path=f"w{n}")
+                two = Candidate("Answer: 2", "2", "2", path=f"v{n}")
+                return Outcome(Answer(one), (one, two))
+        n += 1
+        text = tree_of_words(effect.messages[-1].content, n)
+        reading = effect.task.contract.read(text) if effect.task else None
+        answer = reading.answer if reading else None
+        return Candidate(text, answer, reading.key if reading else None, path=f"a{n}", thought=reading is None)
+
+    try:
+        while True:
+            found.append(plan.send(reply))
+            reply = of(found[-1])
+    except StopIteration as end:
+        found.append(end.value)
+    return found
+
+
+def test_a_level_takes_the_time_of_one_call_a_phase() -> None:
+    strategy = TreeSearch(width=3, depth=2, steps=20, first=False)
+    fans = [len(e.branches) for e in effects_of(strategy, number()) if isinstance(e, Gather)]
+    assert fans == [3, 3, 9, 3, 3]  # values; two more levels and their values; answers and theirs
+    waved = run_of(strategy, Script(text=tree_of_words))
+    single = run_of(replace(strategy, at_once=1), Script(text=tree_of_words))
+    assert waved.books.now == 6.0 < single.books.now  # the root and its five fans
+    assert [(c.text, c.key) for c in waved.outcome.found] == [(c.text, c.key) for c in single.outcome.found]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_no_more_at_once_than_is_said(at_once: int) -> None:
+    for algorithm in ("bfs", "mcts"):
+        strategy = TreeSearch(algorithm, width=3, depth=2, steps=9, first=False, at_once=at_once)
+        offers = [e for e in effects_of(strategy, number()) if isinstance(e, Offer)]
+        sizes = [getattr(offer.belief, "most", 1) for offer in offers]
+        assert max(sizes) == at_once
+
+
+def test_a_level_that_cannot_be_paid_at_once_is_paid_in_parts() -> None:
+    """Caps hold worst cases, and replies are shorter: what is left over is paid out of what they leave."""
+    strategy = TreeSearch(width=4, depth=1, steps=20, value=Scored(half), first=False)
+    sizes = []
+    for calls in range(1, 8):
+        script = Script(text=tree_of_words)
+        run = run_of(strategy, script, budget=Budget(usd=1.0, calls=calls, worth=float("inf")))
+        assert len(script.asked) == min(calls, 4)  # a proposal and its three leaves
+        assert (run.outcome.answer is not None) == (calls > 1)
+        sizes.append([d.size for d in run.decisions])
+    assert sizes[2][:2] == [1, 2] and sizes[3][:2] == [1, 3]
+    params = Params(temperature=0.0, max_tokens=1000)
+    tight = Budget(usd=1.0, tokens=2600, worth=float("inf"))  # two worst cases, and many more replies as they come
+    script = Script(text=tree_of_words)
+    run = run_of(replace(strategy, expander=Propose(params=params), params=params), script, budget=tight)
+    assert len(script.asked) == 4 and [d.size for d in run.decisions[:3]] == [1, 2, 1]
+
+
+def test_one_failure_in_a_level_costs_one_branch() -> None:
+    def text(asked: str, seed: int) -> Any:
+        return ModelRefused("no") if "1. try" in asked and "six" in asked else tree_of_words(asked, seed)
+
+    run = run_of(TreeSearch(width=3, depth=1, first=False, value=Scored(half)), Script(text=text))
+    assert run.error is None
+    assert sorted(c.key for c in run.outcome.found if not c.thought) == ["5", "7"]
+
+
+def test_leaves_are_strategies() -> None:
+    """Asked the same question under the same contract and checks, with the path below it; all that they find counts."""
+    task = replace(number(half), known=(Candidate("Answer: 3", "3", "3", path="k"),))
+    leaf = Cascade((SingleShot(), SingleShot()))
+    effects = effects_of(TreeSearch(width=2, depth=1, leaf=leaf, share=0.5, first=False), task)
+    (leaves,) = [e.branches for e in effects if isinstance(e, Gather) and isinstance(e.branches[0], Within)]
+    assert len(leaves) == 2
+    for within in leaves:
+        inner = within.task
+        assert (within.strategy, within.share, within.part) == (leaf, 0.5, False)
+        assert (inner.contract, inner.checks, inner.id) == (task.contract, task.checks, task.id)
+        assert inner.known == inner.judged == ()
+        assert task.query in inner.query and "1. try" in inner.query and "Answer:" not in inner.query
+    offer = next(e for e in effects if isinstance(e, Offer) and isinstance(e.step[0], Within))
+    assert offer.belief.most == 2
+    asked = [e.candidate.key for e in effects if isinstance(e, Score) and e.verifier is half]
+    assert {"1", "2"} <= set(asked)  # the leaf's answer, and what else it found
+    assert len(asked) == len(set(asked))
+
+
+def test_a_leaf_that_is_verified_ends_the_search() -> None:
+    strategy = TreeSearch(width=3, depth=1, leaf=BestOfN(most=2), first=False)
+    run = run_of(strategy, Script(text=tree_of_words), Check(lambda n: n == 7))
+    assert (run.outcome.answer.candidate.key, run.outcome.reason) == ("7", "verified")
+    refuted = run_of(strategy, Script(text=tree_of_words), Check(lambda n: False))
+    assert refuted.outcome.answer.candidate is None and {c.key for c in refuted.outcome.found} == {"5", "7"}
+
+
+def test_the_steps_end_with_a_leaf_too() -> None:
+    strategy = TreeSearch(width=3, depth=3, steps=1, leaf=SelfConsistency(2), first=False)
+    run = run_of(strategy, Script(text=tree_of_words))
+    assert run.outcome.answer.candidate.key == "7" and len(run.outcome.found) >= 2
+
+
+@pytest.mark.parametrize("expander", ["propose", "continue"])
+def test_an_answer_among_thoughts_is_a_candidate_of_the_run(expander: str) -> None:
+    script = Script(text=lambda asked, seed: "- go on\n- Answer: 2" if "List" in asked else "Answer: 2")
+    run = run_of(TreeSearch("bfs", expander, width=2, depth=2, steps=2, first=False, value=Scored(half)), script)
+    assert run.outcome.answer.candidate.path in [c.path for c in run.outcome.found]
+
+
+def test_each_of_a_level_gets_its_own_replies() -> None:
+    """Several draws for each of several states, all in one fan."""
+
+    def text(asked: str, seed: int) -> str:
+        if "single step" not in asked:
+            return "Answer: 1"
+        last = asked.partition("Steps so far:\n")[2].partition("\n\n")[0].splitlines()
+        return f"{last[-1].partition('. ')[2] if last else ''}/{seed % 1000}"
+
+    seen: list[tuple[str, ...]] = []
+
+    def kept(task: Task, paths: Sequence[tuple[str, ...]]) -> list[float]:
+        seen.extend(paths)
+        return [0.5] * len(paths)
+
+    run_of(TreeSearch("beam", Continue(2), kept, width=2, depth=3, first=False, finish=False), Script(text=text))
+    assert {len(path) for path in seen} == {1, 2, 3}
+    assert all(later.startswith(before + "/") for path in seen for before, later in pairwise(path))

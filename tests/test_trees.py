@@ -10,6 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satisfice.budgets.priors import DEFAULT_PRIORS
+from satisfice.budgets.rounds import RoundsBelief
+from satisfice.budgets.waves import WaveBelief
+from satisfice.core.belief import Terms
 from satisfice.core.task import Candidate, Task
 from satisfice.strategies.trees import Step, Tree, Value, Vote
 from satisfice.strategies.trees.abmcts import Adaptive, Moments
@@ -47,7 +51,7 @@ def test_a_line_that_states_the_answer_is_a_complete_step() -> None:
     steps = listed(TASK, thought("1. go on\n2. **Answer:** 12\n3. Answer: none"), 9)
     assert [(s.candidate.key, s.candidate.path, s.candidate.thought) if s.candidate else None for s in steps] == [
         None,
-        ("12", "p#1", False),
+        ("12", "p", False),
         None,
     ]
     assert ends(TASK, thought("x"), "so 3 + 4\nThe answer is 7").candidate is not None
@@ -181,3 +185,34 @@ def test_a_tree_is_a_tree(moves: list[tuple[int, str]]) -> None:
     for node in range(len(tree)):
         texts = [tree.texts[child] for child in tree.children[node] or ()]
         assert len(texts) == len(set(texts))
+
+
+def test_virtual_losses_spread_the_picks_and_leave_no_trace() -> None:
+    tree = Tree()
+    search = Uct(tree, explore=0.5)
+    assert search.pick(3) == [ROOT]
+    grown(search, tree, ROOT, {"low": 0.1, "high": 0.9, "middle": 0.8})
+    before = list(tree.visits)
+    assert [tree.texts[node] for node in search.pick(1)] == ["high"]
+    assert [tree.texts[node] for node in search.pick(2)] == ["high", "middle"]
+    assert len(set(search.pick(9))) == len(search.pick(9)) <= 3
+    assert tree.visits == before
+
+
+def terms(price: float, steps: int = 100) -> Terms:
+    return Terms(price=price, cost=0.01, steps=steps, priors=DEFAULT_PRIORS, seconds=1.0)
+
+
+@given(st.integers(0, 5), st.integers(1, 30), st.integers(1, 12), st.sampled_from([0.0, 0.5, 2.0, 8.0, 90.0]))
+def test_a_wave_is_as_large_as_may_be_paid_and_pays(stalled: int, left: int, most: int, price: float) -> None:
+    rounds = RoundsBelief(stalled, left)
+    for steps in (0, 1, 3, 100):
+        now = terms(price, steps)
+        way, single = WaveBelief(rounds, most).best(now), rounds.best(now)
+        assert 0 <= way.size <= min(most, left, steps)
+        assert bool(way.size) == bool(single.size)  # a wave is worth starting where its first member is
+        assert way.net(now) <= single.net(now) + 1e-9  # one after another is never worse where time is free
+        if not price:
+            assert way.size == min(most, left, steps)
+    dear = [WaveBelief(rounds, most).best(terms(p)).size for p in (0.0, 0.5, 2.0, 8.0, 90.0)]
+    assert dear == sorted(dear, reverse=True)

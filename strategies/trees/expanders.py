@@ -13,14 +13,14 @@ from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from ...core.completions import Params
-from ...core.effects import Effect, Gather, Within
+from ...core.effects import Effect, Gather, Sample, Within
 from ...core.errors import CallerError
 from ...core.plans import Plan, Strategy
 from ...core.task import Candidate, Task
 from ...verifiers.prompting import defang, quoted
-from ..prompting import answering, draw, speaking, thinking
+from ..prompting import answering, draw, speaking
 from .nodes import Step
-from .reading import ends, listed, said
+from .reading import Thoughts, ends, listed, said
 
 Path: TypeAlias = tuple[str, ...]
 WIDEST = 64  # steps that are taken from one expansion, however many it gives
@@ -66,7 +66,8 @@ class Propose(Asking):
         _positive("Propose", "most", self.most)
 
     def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
-        return (thinking(task, "tree_propose", self.model, self.params, steps=harmless(path), most=self.most),)
+        said = speaking(task, "tree_propose", steps=harmless(path), most=self.most)
+        return (Sample(said, _thoughts(task, self.most), self.model, self.params),)
 
     def read(self, task: Task, path: Path, replies: Sequence[Any]) -> tuple[Step, ...]:
         steps = [step for reply in replies if reply for step in listed(task, reply, self.most)]
@@ -86,7 +87,8 @@ class Continue(Asking):
         _positive("Continue", "samples", self.samples)
 
     def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
-        sample = thinking(task, "tree_continue", self.model, self.params, steps=harmless(path))
+        said = speaking(task, "tree_continue", steps=harmless(path))
+        sample = Sample(said, _thoughts(task), self.model, self.params)
         return (sample,) * self.samples
 
     def read(self, task: Task, path: Path, replies: Sequence[Any]) -> tuple[Step, ...]:
@@ -223,6 +225,11 @@ def asked_of(expander: Any, model: str | None) -> Any:
         return replace(expander, model=model)
     except TypeError as error:
         raise CallerError(f"expander {expander!r:.60} takes no model: leave out model and models") from error
+
+
+def _thoughts(task: Task, most: int = 0) -> Task:
+    """The task of a reply that holds thoughts."""
+    return replace(task, contract=Thoughts.of(task.contract, most), known=(), judged=())
 
 
 def _positive(what: str, name: str, value: int) -> None:

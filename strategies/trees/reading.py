@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ...core.task import Candidate, Task
+from ...core.task import Candidate, Contract, Task
 from ...core.verdict import Judgement
 from .nodes import Step
+
+if TYPE_CHECKING:
+    from ...core.answers import Reading
 
 _BULLET = re.compile(
     r"^\s*(?:[-*•+>]|\(?(?:\d{1,2}|[a-zA-Z])[.):]|(?:step|option|thought|next step)\s*\d*\s*[:.)])\s+", re.I
@@ -22,32 +26,62 @@ _NUMBER = re.compile(r"\d+")
 LONGEST = 2_000  # characters of one thought
 
 
+@dataclass(frozen=True, slots=True)
+class Thoughts(Contract):
+    """The contract of a reply that holds thoughts: the answer of the first that states one, so that it is a candidate
+    of the run like any other. `most`: of how many thoughts, one a line; 0: the reply is one thought."""
+
+    most: int = 0
+
+    @classmethod
+    def of(cls, contract: Contract, most: int = 0) -> Thoughts:
+        return cls(contract.kind, contract.choices, contract.schema, contract.language, most)
+
+    def read(self, text: str) -> Reading | None:
+        """The first answer that a thought states, None where none does."""
+        found = (_stated(self, thought) for thought in (lines(text, self.most) if self.most else [text.strip()]))
+        return next((reading for reading in found if reading is not None), None)
+
+    def interim(self, text: str) -> bool:
+        """Thoughts without an answer are thoughts."""
+        return True
+
+
+def lines(text: str, most: int) -> list[str]:
+    """The thoughts that a text lists, one a line. Where its lines are marked as a list, the other lines are talk; a
+    text without a line that could be a thought is one thought."""
+    found = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
+    marked = [line for line in found if _BULLET.match(line) or _ANSWER.match(line)]
+    plain = (_BULLET.sub("", line).strip() for line in marked or [x for x in found if not x.rstrip().endswith(":")])
+    thoughts = [line for line in plain if line] or ([text.strip()] if text.strip() else [])
+    return thoughts[:most]
+
+
 def listed(task: Task, reply: Candidate, most: int) -> list[Step]:
-    """The thoughts that a reply lists, one a line. Where its lines are marked as a list, the other lines are talk; a
-    reply without a line that could be a thought is one thought."""
-    lines = [line for line in reply.text.splitlines() if line.strip() and not line.strip().startswith("```")]
-    marked = [line for line in lines if _BULLET.match(line) or _ANSWER.match(line)]
+    """The thoughts that a reply lists, as steps."""
     steps: list[Step] = []
-    for line in marked or [line for line in lines if not line.rstrip().endswith(":")]:
-        text = _BULLET.sub("", line).strip()
-        if text:
-            steps.append(ends(task, reply, text, len(steps)))
-    if not steps and reply.text.strip():
-        steps = [ends(task, reply, reply.text.strip())]
-    return steps[:most]
+    for text in lines(reply.text, most):
+        steps.append(ends(task, reply, text, sum(step.candidate is not None for step in steps)))
+    return steps
 
 
 def ends(task: Task, reply: Candidate, text: str, place: int = 0) -> Step:
-    """The thought, with its candidate where one of its lines states the answer."""
+    """The thought, with its candidate where it states the answer. `place`: how many answers of the reply come before
+    it; the first one is the reply's own."""
+    reading = _stated(task.contract, text)
     text = text[:LONGEST]
-    line = next((line for line in reversed(text.splitlines()) if _ANSWER.match(line)), None)
-    if line is None:
-        return Step(text)
-    reading = task.contract.read(text if task.contract.kind in ("json", "code") else line)
     if reading is None:
         return Step(text)
     found = replace(reply, text=text, answer=reading.answer, key=reading.key, thought=False)
-    return Step(text, replace(found, path=f"{reply.path}#{place}"))
+    return Step(text, replace(found, path=f"{reply.path}#{place}") if place else found)
+
+
+def _stated(contract: Contract, text: str) -> Reading | None:
+    text = text[:LONGEST]
+    line = next((line for line in reversed(text.splitlines()) if _ANSWER.match(line)), None)
+    if line is None:
+        return None
+    return Contract.read(contract, text if contract.kind in ("json", "code") else line)
 
 
 def graded(text: str, labels: Sequence[str]) -> str | None:
