@@ -12,13 +12,15 @@ from satisfice.testing.driver import Script, make_run
 from satisfice.testing.strategy import StrategyContract
 from satisfice.verifiers.check import Check
 
+CASCADE = '{"strategy":"cascade","stages":["single_shot","best_of_n:most=2"]}'
+PANEL = '{"strategy":"fusion","members":["single_shot","single_shot"]}'
 NESTS = {
-    "fusion of reflexion and voting": 'fusion:members=["reflexion:rounds=2","self_consistency:samples=2"],method=synthesis',
+    "fusion of reflexion and voting": 'fusion:members=["reflexion:rounds=2","self_consistency:samples=2"]',
     "cascade of three": 'cascade:stages=["single_shot","self_consistency:samples=3","tree_search:steps=4"]',
-    "search with cascades as leaves": 'tree_search:steps=4,leaf={"strategy":"cascade","stages":["single_shot","single_shot"]}',
-    "reflexion over a cascade": 'reflexion:rounds=2,actor={"strategy":"cascade","stages":["single_shot","best_of_n:most=2"]}',
+    "search with cascades as leaves": "tree_search:steps=4,leaf=" + CASCADE,
+    "reflexion over a cascade": "reflexion:rounds=2,actor=" + CASCADE,
     "experts that debate and vote": 'experts:arms=["debate:agents=2,rounds=1","self_consistency:samples=2"],k=2',
-    "fusion of fusions": 'fusion:members=["single_shot",{"strategy":"fusion","members":["single_shot","single_shot"]}],method=vote',
+    "fusion of fusions": f'fusion:members=["single_shot",{PANEL}],method=vote',
 }
 
 

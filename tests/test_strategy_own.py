@@ -13,7 +13,7 @@ import pytest
 
 from satisfice import CallerError, Engine, Price, ScriptedModel, UnknownName, solve
 from satisfice.core.plans import Strategy
-from satisfice.strategies.registry import find, listing, strategy_of
+from satisfice.strategies.registry import BUILT_IN, find, listing, strategy_of
 from satisfice.testing.strategy import StrategyContract
 
 DOCS = Path(__file__).parents[1] / "docs" / "strategies.md"
@@ -33,6 +33,11 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     monkeypatch.syspath_prepend(str(tmp_path))
     yield import_module("my_package")
     sys.modules.pop("my_package", None)
+
+
+def test_the_page_names_every_strategy() -> None:
+    page = DOCS.read_text()
+    assert [name for name in BUILT_IN if f"| `{name}` |" not in page] == []
 
 
 def test_the_example_is_short() -> None:

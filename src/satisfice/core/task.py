@@ -37,8 +37,8 @@ class Contract:
         return _read_once(self, text) if self.schema is None and len(text) < 4096 else _read(self, text)
 
     def interim(self, text: str) -> bool:
-        """Whether a completion is a step on the way (a tool call), and so a thought and no candidate. Plans that ask for
-        steps and answers alike have contracts of their own that tell them apart."""
+        """Whether a completion is a step on the way (a tool call), and so a thought and no candidate. Plans that ask
+        for steps and answers alike have contracts of their own that tell them apart."""
         return False
 
     def value(self, answer: str) -> Any:
