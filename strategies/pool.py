@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from ..budgets.beliefs import Committed
 from ..budgets.checking import DrawBelief
 from ..budgets.evidence import Answers, Evidence
 from ..budgets.voting import VotingBelief
 from ..core.belief import Belief
-from ..core.effects import Score
+from ..core.effects import Offer, Score
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate, Task
 from ..core.verdict import Judgement, Verdict, Verifier, name_of
-from .verify import in_order
+from .verify import in_order, samples_of
 
 HOPELESS = 3  # different candidates on which every check failed to run
 
@@ -79,7 +80,7 @@ class Pool:
     def of(cls, task: Task) -> Pool:
         """A pool that makes every check of the task as soon as an answer is new."""
         task = replace(task, checks=tuple({id(c): c for c in task.checks}.values()))
-        pool = cls(task, tuple(in_order(task.checks, task)))
+        pool = cls(task, tuple(in_order(task.checks, task)), weighs=any(samples_of(c, task) for c in task.checks))
         pool.hear(task.judged)
         return pool
 
@@ -135,7 +136,11 @@ class Pool:
         if one is None:
             one = self.judged[key] = Judged(candidate)
             for check in self.free:
-                yield from self.ask(Score(check, self.task, candidate))
+                score = Score(check, self.task, candidate)
+                if samples_of(check, self.task) and not self._told(score) and (answer := self.answer()):
+                    # A judge may be slow, or too dear for what is left: what there is is not lost by asking it.
+                    yield from Offer(answer, Committed(1, answer.belief), (score,))
+                yield from self.ask(score)
                 if one.refuted:
                     break  # nothing more is paid or asked for it
         else:
@@ -147,7 +152,7 @@ class Pool:
         """Asks a verifier of an answer, unless it has told before, and keeps what it says."""
         one = self.judged[score.candidate.key or ""]
         name, place = name_of(score.verifier), self.place(score.verifier)
-        known = self.known.get((name, score.candidate.path))
+        known = self._told(score)
         verdict: Verdict = known if known is not None else (yield from score)
         if known is None:
             self.hear((Judgement(name, score.candidate.path, verdict),))
@@ -172,6 +177,9 @@ class Pool:
             if any(c is score.verifier for c in self.free):
                 self.graded.setdefault(name)
         return one
+
+    def _told(self, score: Score) -> Verdict | None:
+        return self.known.get((name_of(score.verifier), score.candidate.path))
 
     def place(self, check: Verifier) -> int:
         return next(i for i, one in enumerate(self.task.checks) if one is check)
