@@ -101,22 +101,29 @@ class BankSource:
 
     def answer(self, call: Call) -> Reply:
         """The next recorded draw of the model. Raises `TraceMiss` where none is left, the model was not recorded
-        on this question, or nobody recorded what the completion answered."""
+        on this question, something else is asked (a critique, a synthesis, a retry with reflections: a draw on the
+        bare question is none of these), or nobody recorded what the completion answered."""
         sample = call.effect
         assert isinstance(sample, Sample)
         name = sample.model if sample.model is not None else next(iter(self.deck.arms))
         if name.startswith(PREFIX):
             return self._verdict(name.removeprefix(PREFIX), sample.messages[0].content)
+        if sample.task is None or sample.messages != self.task.messages:
+            text = (
+                f"question {self.deck.question!r}: {name!r} is asked something else than the bare question "
+                f"({sample.messages[-1].content[-60:]!r}), and only its draws on that were recorded"
+            )
+            raise TraceMiss(text, question=self.deck.question, model=name, why="prompt")
         left = self._left.get(name)
         if not left:
             known = len(self.deck.draws.get(name, ()))
             text = f"question {self.deck.question!r} has {known} recorded draws of {name!r}, and one more is asked for"
-            raise TraceMiss(text, question=self.deck.question, model=name, draws=known)
+            raise TraceMiss(text, question=self.deck.question, model=name, draws=known, why="draws")
         place = left.pop()
         draw = self.deck.draws[name][place]
         if draw.answer is None:
             text = f"the answer of {name!r} to question {self.deck.question!r} was not recorded"
-            raise TraceMiss(text, question=self.deck.question, model=name)
+            raise TraceMiss(text, question=self.deck.question, model=name, why="answer")
         self.drawn[encode(call.path)] = draw
         self._models[encode(call.path)] = name
         return self.deck.replies[name][place]
@@ -126,7 +133,7 @@ class BankSource:
         scored = self.deck.said.get((self._models[path], draw.sample_index), {}).get(verifier) if draw else None
         if scored is None:
             text = f"verifier {verifier!r} was not asked of this draw of question {self.deck.question!r}"
-            raise TraceMiss(text, question=self.deck.question, verifier=verifier)
+            raise TraceMiss(text, question=self.deck.question, verifier=verifier, why="verdict")
         return scored
 
     def _score(self, verifier: str, path: str) -> float | None:

@@ -11,7 +11,6 @@ import pytest
 
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.policy import Policy
-from satisfice.core.completions import Message
 from satisfice.core.effects import Sample
 from satisfice.core.errors import CallerError, UnpricedModel
 from satisfice.core.plans import Answer, Plan
@@ -147,7 +146,7 @@ class Other:
     name = "other"
 
     def __call__(self, task: Task) -> Plan[Answer]:
-        sample = Sample((Message("user", "?"),), task)
+        sample = Sample(task.messages, task)
         yield from sample
         return Answer((yield from sample))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.budgets.budget import Budget
-from satisfice.core.completions import Message
 from satisfice.core.effects import Gather, Sample
 from satisfice.core.errors import CallerError, TraceMiss, UnknownName, UnpricedModel
 from satisfice.core.plans import Answer, Plan
@@ -19,6 +19,7 @@ from satisfice.experiments.bank import Bank, Draw, Question
 from satisfice.experiments.baselines import vote
 from satisfice.experiments.replaying import order, replay
 from satisfice.strategies import SelfConsistency, SingleShot
+from satisfice.strategies.registry import strategy_of
 
 Answers = list[str]
 answers = st.lists(st.sampled_from(["A", "B", "C", ""]), min_size=1, max_size=12)
@@ -42,7 +43,7 @@ class Greedy:
 
     def __call__(self, task: Task) -> Plan[Answer]:
         found = []
-        sample = Sample((Message("user", "?"),), task, self.model)
+        sample = Sample(task.messages, task, self.model)
         for size in self.waves:
             found += yield from Gather((sample,) * size)
         return Answer(found[-1] if found else None)
@@ -104,6 +105,12 @@ def test_what_is_not_recorded_is_a_miss() -> None:
         replay(bank, "p", SingleShot())
     with pytest.raises(UnknownName):
         replay(bank, "q", SingleShot(), arms="chain")
+
+
+@pytest.mark.parametrize("name", ["debate", "reflexion", "tree_search", 'fusion:members=["single_shot","single_shot"]'])
+def test_no_draw_on_the_question_stands_for_a_revision(name: str) -> None:
+    with pytest.raises(TraceMiss, match="bare question"):
+        replay(bank_of(["A", "B"] * 10), "q", strategy_of(name), budget=Budget(calls=20, worth=inf))
 
 
 def test_arms_do_not_mix() -> None:
