@@ -48,7 +48,11 @@ class Table:
     def of(cls, bank: Bank) -> Table:
         arm = bank.arms[0][1]
         rows = {model: bank.of_arm(model, arm) for model, _ in bank.arms}
-        shared = [q for q in bank.questions if all(q in of for of in rows.values())]
+        shared = [q for q in bank.questions if all(q in of and of[q][0].answer is not None for of in rows.values())]
+        if len(rows) < 2 or not shared:
+            raise click.ClickException(f"{len(rows)} models under {arm!r}, {len(shared)} questions with all of them")
+        if any(of[q][0].nanos is None for of in rows.values() for q in shared):
+            raise click.ClickException("some costs are not known, and everything here is by dollars")
         right = {m: [float(of[q][0].correct) for q in shared] for m, of in rows.items()}
         cost = {m: [(of[q][0].nanos or 0) / 1e9 for q in shared] for m, of in rows.items()}
         return cls(bank, list(rows), shared, right, cost, [bank.questions[q].fold % GROUPS for q in shared])
@@ -118,6 +122,8 @@ def _cascade(table: Table, group: int, worth: float, right: list[float], cost: l
     )
     chosen = front({m: bank.of_arm(m, bank.arms[0][1]) for m in table.models})
     chains = [chain for size in (2, 3) for chain in combinations(chosen, size)]
+    if not chains:
+        raise click.ClickException(f"{chosen[0]} beats every dearer model: there is no cascade to make")
     fitted = fit_cascades(bank, chains)
 
     def net(chain: tuple[str, ...]) -> float:
@@ -223,8 +229,9 @@ def _difference(a: list[float], b: list[float]) -> str:
 def gate(path: Path, arm: str, balance: float) -> None:
     """A gate that picks one model for each question."""
     table = Table.of(opened(path, arm))
-    rows = rows_of(table.bank.select(arms=[arm]), table.models)
-    assert len(rows.tasks) == len(table.questions)
+    rows = rows_of(table.bank, table.models)
+    if len(rows.tasks) != len(table.questions):
+        raise click.ClickException("some answers were not recorded")
     click.echo(f"{len(table.questions)} questions, {len(table.models)} models, balance {balance:g}\n")
     header = (
         "worth",

@@ -159,6 +159,18 @@ class Bank:
         found = {q: self.draws.get((q, model, arm)) for q in self.questions}
         return {q: row for q, row in found.items() if row}
 
+    @cached_property
+    def most(self) -> int:
+        """The most draws of a question, those of all models and arms together."""
+        counts: Counter[str] = Counter()
+        for (question, _, _), row in self.draws.items():
+            counts[question] += len(row)
+        return max(counts.values(), default=1)
+
+    def common(self, arms: Mapping[str, str]) -> tuple[str, ...]:
+        """The questions on which every model was recorded under its arm, in order."""
+        return tuple(q for q in self.questions if all(self.draws.get((q, m, a)) for m, a in arms.items()))
+
     def select(
         self,
         *,

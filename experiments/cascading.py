@@ -7,15 +7,18 @@ tables that those follow from are learnt, so that a run finds the threshold for 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from random import Random
+from typing import TypeAlias
 
 from ..budgets.policy import LadderPolicy
 from ..core.belief import Ladder
 from ..core.errors import CallerError, UnknownName
 from .bank import Bank, Draw
+
+Deals: TypeAlias = Mapping[str, tuple[Draw, ...]]  # of one model and arm, by question
 
 CUTS = (0.3, 0.45, 0.6, 0.72, 0.8)  # of count / (draws + 1): 1 of 2, 1 of 1 or 2 of 3, 2 of 2, 3 of 3 or 4 of 4, ...
 SIZES = (1, 2, 3, 5)  # draws of each stage
@@ -36,34 +39,32 @@ class Climb:
 
 def fit_cascades(
     bank: Bank,
-    chains: Collection[Sequence[str]] | None = None,
+    chains: Collection[Sequence[str] | str] | None = None,
     *,
     arms: dict[str, str] | None = None,
     folds: Collection[int] | None = None,
     seed: int = 0,
 ) -> dict[str, LadderPolicy]:
-    """A ladder for each chain of models, by the key "cheap>dear" (`Cascade.chain`). `chains` None: all chains of two
+    """A ladder for each chain of models, ("cheap", "dear") or its key "cheap>dear" (`Cascade.chain`), by the key. None:
+    all chains of two
     and three, in order of cost, of the models that no cheaper one beats (six at the most). `arms`: the recorded
     condition of each model (None: the one with the most questions). Chains with fewer than 30 questions are left out
     where they were not asked for by name.
 
-    Raises `UnknownName` for a model that the bank does not have, `CallerError` for a named chain that is too short or
-    has too few questions.
+    Raises `UnknownName` for a model that the bank does not have, `CallerError` for a named chain that is too short,
+    names a model twice (the same recorded draws would agree with themselves), or has too few questions.
     """
     seen = bank.select(folds=folds) if folds is not None else bank
     rows = {model: seen.of_arm(model, arm) for model, arm in (arms or main_arms(seen)).items()}
     named = chains is not None
     found: dict[str, LadderPolicy] = {}
-    for chain in chains if chains is not None else _chains(rows):
-        for model in chain:
-            if model not in rows:
-                raise UnknownName.of("model", model, rows)
-        if len(chain) < 2:
-            raise CallerError(f"a cascade of {chain!r} has one stage: name two models or more, cheap ones first")
+    for given in chains if chains is not None else _chains(rows):
+        chain = _checked(given, rows)
         questions = [q for q in rows[chain[0]] if all(_known(rows[m].get(q)) for m in chain)]
         if len(questions) >= FEWEST:
             climbs = {q: list(_climbs([rows[m][q] for m in chain], f"{seed}/{q}")) for q in questions}
-            found[">".join(chain)] = _ladder(climbs, [mean_cost(rows[m]) for m in chain])
+            costs = mean_costs({m: {q: rows[m][q] for q in questions} for m in chain})
+            found[">".join(chain)] = _ladder(climbs, [costs[m] for m in chain])
         elif named:
             text = f"the chain {' > '.join(chain)} has {len(questions)} questions on which all were recorded"
             raise CallerError(f"{text}, and {FEWEST} are needed", questions=len(questions))
@@ -93,30 +94,49 @@ def main_arms(bank: Bank) -> dict[str, str]:
     return {model: min(arms, key=lambda arm: (-arms[arm], arm)) for model, arms in sorted(counts.items())}
 
 
-def mean_cost(rows: dict[str, tuple[Draw, ...]]) -> float:
-    """Mean dollars of a draw; tokens where dollars are not known, as only proportions matter. 0 where neither is."""
-    draws = [draw for row in rows.values() for draw in row]
-    nanos = [draw.nanos for draw in draws if draw.nanos is not None]
-    if len(nanos) == len(draws) and any(nanos):
-        return sum(nanos) / len(nanos) / 1e9
-    return sum(draw.tokens for draw in draws) / max(1, len(draws)) / 1e6
+def mean_costs(rows: Mapping[str, Deals]) -> dict[str, float]:
+    """Mean dollars of a draw of each model. Where dollars are not known of all, or all cost nothing: mean tokens (in
+    millions) of all, as only proportions matter and the two do not mix."""
+    draws = {model: [draw for row in deals.values() for draw in row] for model, deals in rows.items()}
+    every = [draw.nanos for row in draws.values() for draw in row]
+    if None not in every and any(every):
+        return {m: sum(d.nanos or 0 for d in row) / max(1, len(row)) / 1e9 for m, row in draws.items()}
+    return {m: sum(d.tokens for d in row) / max(1, len(row)) / 1e6 for m, row in draws.items()}
 
 
-def accuracy(rows: dict[str, tuple[Draw, ...]]) -> float:
+def accuracy(rows: Deals) -> float:
     """The mean over questions of the share of right draws."""
     return sum(sum(d.correct for d in row) / len(row) for row in rows.values()) / max(1, len(rows))
 
 
-def front(rows: dict[str, dict[str, tuple[Draw, ...]]]) -> list[str]:
-    """The models that no cheaper one beats, cheap ones first."""
+def front(rows: Mapping[str, Deals]) -> list[str]:
+    """The models that no cheaper one beats, cheap ones first. They are compared on the questions that all were
+    recorded on, where those are enough; on their own otherwise."""
+    held = {model: deals for model, deals in rows.items() if deals}
+    shared = set[str].intersection(*(set(deals) for deals in held.values())) if held else set()
+    if len(shared) >= FEWEST:
+        held = {model: {q: row for q, row in deals.items() if q in shared} for model, deals in held.items()}
+    costs, right = mean_costs(held), {model: accuracy(deals) for model, deals in held.items()}
     found: list[str] = []
-    for model in sorted(rows, key=lambda m: (mean_cost(rows[m]), -accuracy(rows[m]), m)):
-        if rows[model] and (not found or accuracy(rows[model]) > accuracy(rows[found[-1]])):
+    for model in sorted(held, key=lambda m: (costs[m], -right[m], m)):
+        if not found or right[model] > right[found[-1]]:
             found.append(model)
     return found
 
 
-def _chains(rows: dict[str, dict[str, tuple[Draw, ...]]]) -> Iterator[tuple[str, ...]]:
+def _checked(chain: Sequence[str] | str, rows: Mapping[str, Deals]) -> tuple[str, ...]:
+    found = tuple(chain.split(">") if isinstance(chain, str) else chain)
+    for model in found:
+        if model not in rows:
+            raise UnknownName.of("model", model, rows)
+    if len(found) < 2:
+        raise CallerError(f"a cascade of {found!r} has one stage: name two models or more, cheap ones first")
+    if len(set(found)) < len(found):
+        raise CallerError(f"the chain {' > '.join(found)} names a model twice: its recorded draws are the same ones")
+    return found
+
+
+def _chains(rows: Mapping[str, Deals]) -> Iterator[tuple[str, ...]]:
     best = front(rows)
     kept = best if len(best) <= FRONT else [*best[: FRONT - 3], *best[-3:]]
     for size in range(2, LONGEST + 1):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -69,14 +70,20 @@ def train(
     `spread`: standard deviation around `start` (zeros) in the first generation. `separable`: learn no covariances
     (None: from `SEPARABLE` weights on). Raises `CallerError`, `MissingExtra` without the package `cmaes`.
     """
-    if size < 1 or evaluations < 1 or not spread > 0 or (start is not None and len(start) != size):
+    if size < 1 or evaluations < 1 or not 0 < spread < inf:
         raise CallerError(f"train: size={size}, evaluations={evaluations}, spread={spread}: expected above 0")
+    if start is not None and (len(start) != size or not all(map(isfinite, start))):
+        raise CallerError(f"train: start has {len(start)} weights: expected {size} finite ones")
+    if (population is not None and population < 2) or not 0 <= seed < 2**32:
+        raise CallerError(f"train: population={population}, seed={seed}: expected 2 or more, and 0 to 2**32 - 1")
     search = _search(size, start, spread, seed, population, size >= SEPARABLE if separable is None else separable)
     scores: list[float] = []
     spent = 0
     while spent + search.population_size <= evaluations and not search.should_stop():
         drawn = [search.ask() for _ in range(search.population_size)]
         worth = [evaluate(tuple(map(float, one)), len(scores)) for one in drawn]
+        if not all(map(isfinite, worth)):
+            raise CallerError(f"train: the evaluation gave {worth}: expected finite scores")
         search.tell([(one, -score) for one, score in zip(drawn, worth, strict=True)])
         scores.append(sum(worth) / len(worth))
         spent += len(drawn)
@@ -116,11 +123,14 @@ def score(
     budget: Budget | None = None, models: Sequence[str] = ("m",),
 ) -> float:  # fmt: skip
     """The mean over questions of right (1) or wrong (0), less `dear` for each call, of offline runs of the strategy:
-    the real plan, answered by `source`. Every question has its own seed, derived from `seed`."""
+    the real plan, answered by `source`. Every question has its own seed, derived from `seed`. Raises `CallerError`
+    where the strategy refuses a task, which is no wrong answer."""
     total = 0.0
     for number, question in enumerate(questions):
         run = _run(strategy, question.task, budget or Budget(usd=1.0), models, seed * len(questions) + number)
         outcome = perform(run, source).outcome
+        if isinstance(run.error, CallerError):
+            raise run.error
         candidate = outcome.answer.candidate if outcome is not None and outcome.answer is not None else None
         right = candidate is not None and candidate.key == question.gold
         total += right - dear * run.root.purse.posted[2]

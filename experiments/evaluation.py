@@ -1,4 +1,5 @@
-"""Evaluate: every strategy on every recorded (model, arm), beside its baselines, with intervals.
+"""Evaluate: every strategy on every recorded (model, arm), beside its baselines, with intervals. One that names several
+models is replayed on all of them together.
 
 Each question is replayed several times, every time with its draws in another order; figures are means over questions
 of means over these orders, and intervals are by bootstrap clustered by question. Arms are never mixed.
@@ -25,6 +26,7 @@ from .baselines import Prices, Tally
 from .fitting import fit
 from .replaying import BankTariff, Deck, check_priced, run_on
 from .report import Calibration, Report, Row
+from .teams import Missed, casts_of, teams_of, with_ladders, without_ladder
 
 BINS = 10  # of the expected calibration error
 
@@ -54,32 +56,44 @@ def evaluate(
     the checks of every question, billed as they were; `resamples`: orders of each
     question's draws (one suffices where there is one draw). `progress(done, total)` counts questions.
 
-    A strategy with a model of its own runs on that model only. Raises `CallerError` where the selection cannot be
-    fitted or crossed, or where a strategy refuses the task; `UnpricedModel` for dollars over unknown costs;
-    `UnknownName`.
+    A strategy that names one model runs on that model only. One that names several gets one row for each arm under
+    which all of them were recorded (without such an arm: each model under its main one), over the questions that all
+    have; where a part of it names no model, one for each model in turn as its default. A row whose runs could not all
+    be replayed says why in its `note`: a bank of plain draws has no replies to critiques or syntheses.
+
+    Raises `CallerError` where the selection cannot be fitted or crossed, or where a strategy refuses the task;
+    `UnpricedModel` for dollars over unknown costs; `UnknownName`, also for a model that a strategy names and that is
+    not in the selection.
     """
     if resamples < 1:
         raise CallerError(f"resamples={resamples}: expected 1 or more")
     chosen = bank.select(models=models, arms=arms)
     named = _named(strategies)
+    casts = {name: casts_of(strategy, chosen) for name, strategy in named.items()}
     worths = [worth] if worth is None or isinstance(worth, int | float) else list(worth)
     policies = _policies(chosen, policy)
-    budget = budget or Budget(calls=max(map(len, chosen.draws.values()), default=1) * (1 + len(verifiers)))
-    pairs = [(m, a, n) for m, a in chosen.arms for n, s in named.items() if getattr(s, "model", None) in (None, m)]
-    total = len(worths) * sum(len(chosen.of_arm(m, a)) for m, a, _ in pairs)
-    count = _Count(progress, total)
+    sides = [({m: a}, [n for n, found in casts.items() if {(), (m,)} & set(found)]) for m, a in chosen.arms]
+    several = [(n, cast) for n, found in casts.items() for cast in found if len(cast) > 1]
+    teams = [(team, [n]) for n, cast in several for team in teams_of(chosen, cast)]
+    shared = {id(team): list(chosen.common(team)) for team, _ in (*sides, *teams)}
+    count = _Count(progress, len(worths) * sum(len(shared[id(team)]) * len(n) for team, n in (*sides, *teams)))
+    budget = budget or Budget(calls=chosen.most * (1 + len(verifiers)))
+    checks = tuple(verifiers)
     rows: list[Row] = []
-    for model, arm in chosen.arms:
-        tariff = BankTariff(chosen, {model: arm}, verifiers=verifiers)
+    for team, names in (*sides, *teams):
+        tariff = BankTariff(chosen, team, verifiers=verifiers)
         for value in worths:
             terms = budget if value is None else replace(budget, worth=value)
             check_priced(terms, tariff)
             stated = terms.worth if terms.worth is not None else policies[chosen.folds[0]].worth
-            prices = Prices(stated or SINGLE_SHOTS * tariff.expected(model), terms.wrong, not tariff.nominal)
-            checks = tuple(verifiers)
-            bench = _Bench(chosen, model, arm, terms, policies, prices, checks, resamples, seed, count)
-            rows += [bench.measure(n, named[n]) for m, a, n in pairs if (m, a) == (model, arm)]
-            rows += baselines.of_arm(chosen.of_arm(model, arm), model, arm, prices, resamples, seed)
+            prices = Prices(stated or SINGLE_SHOTS * max(map(tariff.expected, team)), terms.wrong, not tariff.nominal)
+            for name in names:
+                own = with_ladders(policies, chosen, named[name], team) if policy == "fit" else policies
+                bench = _Bench(chosen, team, shared[id(team)], terms, own, prices, checks, resamples, seed, count)
+                rows.append(bench.measure(name, named[name]))
+            if len(team) == 1:
+                ((model, arm),) = team.items()
+                rows += baselines.of_arm(chosen.of_arm(model, arm), model, arm, prices, resamples, seed)
     for arm in sorted({a for _, a in chosen.arms}):
         together = [m for m, a in chosen.arms if a == arm]
         known = not BankTariff(chosen, dict.fromkeys(together, arm)).nominal
@@ -92,7 +106,9 @@ def evaluate(
         "interval": "95%, percentile bootstrap clustered by question",
     }
     facts = {"path": str(bank.path) if bank.path else None, "questions": len(chosen.questions)}
-    return Report(tuple(rows), facts, settings, {f"fold {f}": p.provenance for f, p in policies.items() if p.fitted})
+    return Report(
+        tuple(rows), facts, settings, {f"fold {f}": p.provenance for f, p in policies.items() if p.provenance}
+    )
 
 
 @dataclass(slots=True)
@@ -134,11 +150,11 @@ class _Claims:
 
 @dataclass(slots=True)
 class _Bench:
-    """Everything that the strategies on one (model, arm) at one worth share."""
+    """Everything that a strategy on some models, each under its `arms`, is measured by at one worth."""
 
     bank: Bank
-    model: str
-    arm: str
+    arms: Mapping[str, str]
+    questions: Sequence[str]
     budget: Budget
     policies: Mapping[int, Policy]
     prices: Prices
@@ -150,9 +166,9 @@ class _Bench:
     tariffs: dict[int, BankTariff] = field(init=False)
 
     def __post_init__(self) -> None:
-        arms = {self.model: self.arm}
+        arms = self.arms
         folds: dict[int, list[str]] = {}
-        for question in self.bank.of_arm(self.model, self.arm):
+        for question in self.questions:
             folds.setdefault(self.bank.questions[question].fold, []).append(question)
         # Fold by fold, so that one policy's tables serve all its questions.
         self.decks = {q: Deck.of(self.bank, q, arms, self.verifiers) for fold in sorted(folds) for q in folds[fold]}
@@ -164,9 +180,13 @@ class _Bench:
             others = self.bank.select(folds=[f for f in self.bank.folds if f != fold]) if crossed else None
             self.tariffs[fold] = BankTariff(self.bank, arms, others, self.verifiers) if others else shared
 
+    def _capped(self, deck: Deck) -> bool:
+        """Whether the caller's cap on calls comes before the end of the recorded draws."""
+        return self.budget.calls is not None and self.budget.calls < deck.count * (1 + len(deck.task.checks))
+
     def measure(self, name: str, strategy: Strategy) -> Row:
         tally, claims, stops = Tally(), _Claims(), Counter[str]()
-        misses = faults = 0
+        faults, missed = 0, Missed()
         for question, deck in self.decks.items():
             fold = self.bank.questions[question].fold
             orders = self.resamples if deck.count > 1 else 1
@@ -175,12 +195,17 @@ class _Bench:
                 source = deck.shuffled(seed)
                 try:
                     run = run_on(source, strategy, self.budget, self.policies[fold], self.tariffs[fold], seed)
-                except TraceMiss:
-                    misses += 1
+                except TraceMiss as miss:
+                    missed.add(miss)
                     continue
                 if isinstance(run.error, CallerError):
                     raise run.error
                 assert run.outcome is not None
+                ended = run.outcome.reason == "budget_calls" and not self._capped(deck)
+                if ended and not run.outcome.spent.calls:
+                    missed.add(TraceMiss("its first step takes more calls than were recorded", why="first"))
+                    continue
+                missed.ended += ended
                 stops[run.outcome.reason] += 1
                 faults += run.outcome.reason == "fault"
                 candidate = run.outcome.answer.candidate if run.outcome.answer else None
@@ -194,13 +219,14 @@ class _Bench:
         some = next(iter(self.policies.values()))
         return tally.row(
             name,
-            self.model,
-            self.arm,
+            " + ".join(self.arms),
+            " + ".join(dict.fromkeys(self.arms.values())),
             self.prices,
             policy=some.name,
             stops=dict(stops),
-            misses=misses,
+            misses=missed.count,
             faults=faults,
+            note="; ".join(filter(None, (missed.told(tally.runs), without_ladder(strategy, some)))),
             calibration=claims.calibration(some.fitted),
         )
 

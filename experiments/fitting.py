@@ -40,8 +40,9 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     where there are two folds or more, the held-out log loss (nats per group of draws, cross-fitted by fold) of the
     fitted prior and of the declared one.
 
-    Raises `CallerError` where fewer than 20 (question, model, arm) have two recorded answers: single draws cannot
-    show agreement, and a prior that was never checked against it must not be called fitted.
+    Single draws cannot show agreement, and a prior that was never checked against it must not be called fitted: where
+    fewer than 20 (question, model, arm) have two recorded answers, `voting` and `success` stay the declared ones,
+    `fitted` is False and `provenance["voting"]` says so. Raises `CallerError` where nothing else can be fitted either.
     """
     seen = bank.select(folds=folds) if folds is not None else bank
     by_fold: dict[int, Counter[Votes]] = defaultdict(Counter)
@@ -51,12 +52,6 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
             by_fold[seen.questions[question].fold][votes] += 1
     counts = sum(by_fold.values(), Counter())
     groups = counts.total()
-    if groups < FEWEST:
-        raise CallerError(
-            f"a policy is fitted on agreement between draws: only {groups} (question, model, arm) of this bank have "
-            f"two recorded answers or more, and {FEWEST} are needed",
-            groups=groups,
-        )
     facts: dict[str, str | int | float] = {
         "bank": str(bank.path or "in memory"),
         "questions": len(seen.questions),
@@ -64,21 +59,35 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
         "groups": groups,
         "folds": ",".join(map(str, seen.folds)),
     }
-    facts |= _held_out(by_fold)
-    weights = mixture(counts)
-    voting = tuple((t, p, float(w)) for (t, p), w in zip(voting_grid(), weights, strict=True))
-    success = beta_binomial(Counter((sum(d.correct for d in row), len(row)) for row in seen.draws.values()))
-    verifiers = fit_verifiers(seen, Priors(voting, success, fitted=True))
+    agreed = groups >= FEWEST
+    few = f"only {groups} (question, model, arm) of this bank have two recorded answers or more"
+    priors = _priors(seen, counts) if agreed else Priors(DEFAULT_PRIORS.voting, DEFAULT_PRIORS.success)
+    facts |= _held_out(by_fold) if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
+    verifiers = fit_verifiers(seen, priors)
+    cascades = fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {}
+    if not (agreed or verifiers or cascades):
+        text = f"a policy is fitted on agreement between draws: {few}, and {FEWEST} are needed"
+        raise CallerError(
+            f"{text}; nor are there 30 verdicts, or 30 questions on which a dearer model beats a cheaper one",
+            groups=groups,
+        )
     return Policy(
-        name="fitted",
-        voting=voting,
-        success=success,
-        fitted=True,
+        name="fitted" if agreed else "fitted, but not voting",
+        voting=priors.voting,
+        success=priors.success,
+        fitted=agreed,
         tokens=_tokens(seen),
         verifiers=verifiers,
-        cascades=fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {},
+        cascades=cascades,
         provenance=facts,
     )
+
+
+def _priors(bank: Bank, counts: Counter[Votes]) -> Priors:
+    weights = mixture(counts)
+    voting = tuple((t, p, float(w)) for (t, p), w in zip(voting_grid(), weights, strict=True))
+    success = beta_binomial(Counter((sum(d.correct for d in row), len(row)) for row in bank.draws.values()))
+    return Priors(voting, success, fitted=True)
 
 
 def votes_of(row: tuple[Draw, ...]) -> Votes:

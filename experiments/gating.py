@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf, isnan, nan
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from ..core.errors import CallerError, UnknownName
+from ..core.errors import CallerError, UnknownName, UnpricedModel
 from ..core.task import Task
 from ..strategies.gating import BUCKETS, Gate, features, ranking
-from .bank import Bank
+from ..strategies.steps import whole
+from .bank import Bank, Draw
 from .cascading import main_arms
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ FEWEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is learnt from: questions, `success` (questions, arms) of each arm there, `dollars` likewise, and folds."""
+    """What is learnt from: questions, `success` (questions, arms) of each arm there, `dollars` likewise (NaN: unknown),
+    and folds."""
 
     tasks: tuple[Task, ...]
     success: tuple[tuple[float, ...], ...]
@@ -72,9 +75,14 @@ def rows_of(bank: Bank, models: Sequence[str], arms: dict[str, str] | None = Non
     return Rows(
         tuple(bank.questions[q].task() for q in shared),
         tuple(tuple(sum(d.correct for d in row) / len(row) for row in cell) for cell in cells),
-        tuple(tuple(sum(d.nanos or 0 for d in row) / len(row) / 1e9 for row in cell) for cell in cells),
+        tuple(tuple(map(_dollars, cell)) for cell in cells),
         tuple(bank.questions[q].fold for q in shared),
     )
+
+
+def _dollars(row: tuple[Draw, ...]) -> float:
+    costs = [draw.nanos for draw in row if draw.nanos is not None]
+    return sum(costs) / len(costs) / 1e9 if len(costs) == len(row) else nan
 
 
 def fit_gate(
@@ -89,18 +97,22 @@ def fit_gate(
     """The gate for these arms. `balance`: weight of the loss of imbalance. `price`: accuracy that a dollar must buy
     (1 / worth). `buckets`: hashed words it looks at. `decay`: weight of the squared weights, constants aside.
 
-    Raises `CallerError` for fewer than 30 questions or two arms, and for settings that make no sense.
+    Raises `CallerError` for fewer than 30 questions or two arms, and for settings that make no sense; `UnpricedModel`
+    for a price where the cost of some arm is not known.
     """
     if len(rows.tasks) < FEWEST or len(rows.success[0]) < 2:
         raise CallerError(f"a gate needs {FEWEST} questions and two arms or more, and there are {len(rows.tasks)}")
     if loss not in get_args(Balance):
         raise CallerError(f"loss={loss!r}: expected one of {', '.join(get_args(Balance))}")
-    if min(balance, price, decay, buckets) < 0:
-        raise CallerError("balance, price, decay and buckets are 0 or more")
+    whole("buckets", buckets, 0)
+    if not all(0 <= x < inf for x in (balance, price, decay)):
+        raise CallerError("balance, price and decay are 0 or more")
+    if price and any(isnan(cost) for row in rows.dollars for cost in row):
+        raise UnpricedModel("a price weighs dollars, and the cost of some arm is not known on some question")
     import numpy as np
 
     seen = np.asarray([features(task, buckets) for task in rows.tasks])
-    gain = np.asarray(rows.success) - price * np.asarray(rows.dollars)
+    gain = np.asarray(rows.success) - (price * np.asarray(rows.dollars) if price else 0.0)
     scale = np.maximum(np.abs(seen).max(axis=0), 1e-9)  # features of like size learn at a like rate
     x = seen / scale
     weights = np.zeros((x.shape[1], gain.shape[1]))
@@ -134,8 +146,12 @@ def _gradient(weights: Floats, x: Floats, gain: Floats, balance: float, loss: Ba
 
 
 def measure_gate(gate: Gate | None, rows: Rows, k: int = 1) -> Gated:
-    """How the gate does on these questions; None is the untrained one, which takes turns."""
-    arms = len(rows.success[0])
+    """How the gate does on these questions; None is the untrained one, which takes turns. Raises `CallerError` where
+    there are no questions, or the gate is of other arms."""
+    arms = len(rows.success[0]) if rows.success else 0
+    if not arms or (gate is not None and len(gate.weights) != arms) or not 1 <= k <= arms:
+        of = f"a gate of {len(gate.weights)} arms" if gate is not None else "no gate"
+        raise CallerError(f"measure_gate: {of}, k={k}, {len(rows.tasks)} questions with {arms} arms: do not fit")
     counts, right, dollars = [0.0] * arms, 0.0, 0.0
     for task, success, cost in zip(rows.tasks, rows.success, rows.dollars, strict=True):
         order, _ = ranking(gate, arms, task)
@@ -143,7 +159,7 @@ def measure_gate(gate: Gate | None, rows: Rows, k: int = 1) -> Gated:
         dollars += cost[order[0]]
         for i in order[:k]:
             counts[i] += 1
-    n = max(1, len(rows.tasks))
+    n = len(rows.tasks)
     loads = tuple(count / n for count in counts)
     mean = sum(loads) / arms
     spread = (sum((load - mean) ** 2 for load in loads) / arms) ** 0.5

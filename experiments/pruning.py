@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.errors import CallerError
+from ..strategies.steps import whole
 from ..strategies.topology import Edge, Mask, named
 
 if TYPE_CHECKING:
@@ -67,9 +69,11 @@ def _credit(
 ) -> None:
     was, now = before[receiver], after[receiver]
     others = [sender for sender in range(len(before)) if sender != receiver]
-    for sender in others:
-        chances[sender, receiver] += before[sender] != was  # agreement moves nobody
-    if now == was or now is None or target is None:
+    if target is None:  # nothing that a move could be judged by
+        return
+    for sender in others:  # agreement moves nobody, nor does one who has no answer
+        chances[sender, receiver] += before[sender] is not None and before[sender] != was
+    if now == was or now is None:
         return
     sign = 1.0 if now == target else -1.0 if was == target else 0.0
     held = [sender for sender in others if before[sender] == now]
@@ -91,14 +95,19 @@ def learn_edges(
 
     Scores are shrunk to their mean by `doubt` chances, and smoothed to a matrix of `rank` (good senders x open
     receivers), since few recorded debates say little of a single edge. Among equals those of a ring come first, so
-    that every agent hears one. Raises `CallerError` for a share outside [0, 1], or debates of another size.
+    that every agent hears one. Raises `CallerError` for a share outside [0, 1] and other settings that make no sense,
+    and for debates of another size.
     """
+    whole("agents", agents)
+    whole("rank", rank)
     if not 0 <= keep <= 1:
         raise CallerError(f"keep={keep!r}: expected a share from 0 to 1")
+    if not 0 < doubt < inf:
+        raise CallerError(f"doubt={doubt!r}: expected a number of debates above 0")
     seen = list(debates)
     turns: list[int | None] = [None]
     if by_round:
-        turns = list(range(max((len(debate.rounds) - 1 for debate in seen), default=1)))
+        turns = list(range(max((1, *(len(debate.rounds) - 1 for debate in seen)))))
     return tuple(_kept(*edge_scores(seen, agents, turn), keep, rank, doubt) for turn in turns)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
@@ -104,6 +105,21 @@ class Report:
     def table(self) -> list[dict[str, str]]:
         """The rows as short texts, for printing: column -> text."""
         return [_line(row) for row in self.rows]
+
+
+def notes(rows: Iterable[Row]) -> list[str]:
+    """What a reader has to know of measured rows, a line for each strategy and kind of note: of several models or
+    worths the first is quoted."""
+    found: dict[tuple[str, str], tuple[Row, int]] = {}
+    for row in rows:
+        if row.note and not row.baseline:
+            kind = re.sub(r"'[^']*'|\d+", "", row.note)[:60]
+            first, more = found.get((row.name, kind), (row, -1))
+            found[row.name, kind] = first, more + 1
+    return [
+        f"{row.name} on {row.model}{f' (and {more} more rows)' * (more > 0)}: {row.note}"
+        for row, more in found.values()
+    ]
 
 
 def difference(a: Row, b: Row, figure: int = 0) -> Interval:

@@ -89,6 +89,7 @@ def encode_outcome(outcome: Outcome) -> str:
                 "judged": [plain(j) for j in outcome.judged],
                 "p": outcome.p,
                 "part": outcome.part,
+                "fault": outcome.fault,
             }
         }
     )
@@ -101,7 +102,9 @@ def decode_outcome(payload: str) -> Outcome:
     found = tuple(load(Candidate, c) for c in data["found"])
     spent = load(Amounts, data["spent"]) if data["spent"] else ZERO
     judged = tuple(load(Judgement, j) for j in data.get("judged", ()))
-    return Outcome(answer, found, spent, data["reason"], judged, data.get("p"), data.get("part", False))
+    return Outcome(
+        answer, found, spent, data["reason"], judged, data.get("p"), data.get("part", False), data.get("fault", "")
+    )
 
 
 def plain(value: Any) -> Any:

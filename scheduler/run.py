@@ -17,7 +17,7 @@ from typing import Any
 from weakref import proxy
 
 from ..budgets.purse import Hold, Purse
-from ..core.amounts import ZERO, Amounts
+from ..core.amounts import ZERO, Amounts, amount_said
 from ..core.effects import Score
 from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
@@ -72,6 +72,7 @@ class Run:
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.decisions: list[Decision] = []
+        self.lacked = ""  # what the last step that could not be paid would have taken, in words
         self.verdicts = Verdicts()
         self.called: Counter[str] = Counter()  # tools, by name: a resumed run counts along
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
@@ -241,7 +242,9 @@ class Run:
             return
         if frame is self.root:
             self.error = error
-        outcome = self._outcome(frame, "fault")
+        else:
+            self.verdicts.troubles[f"{frame.name} failed: {type(error).__name__}: {error}"] += 1
+        outcome = replace(self._outcome(frame, "fault"), fault=f"{type(error).__name__}: {error}")
         in_fan = frame.slot is not None and isinstance(frame.slot[0], Fan)
         self._end(frame, outcome, error if in_fan and outcome.answer is None else None)
 
@@ -333,15 +336,21 @@ class Run:
     def refusal(self, frame: Frame, worst: Amounts) -> Refused:
         """Why the purse cannot pay `worst`; with the error to raise where not even a first call fits."""
         cap = frame.purse.short_of(worst) or "usd"
+        left = self.lacking(frame, worst, cap)
         if frame.found or any(frame.purse.posted):
             return Refused(cap)
-        usd, tokens, calls = frame.purse.room()
-        left = {"usd": f"${usd / 1e9:.9f}", "tokens": f"{tokens} tokens", "calls": f"{calls} calls"}[cap]
         text = (
             f"one call costs up to ${worst.nanos / 1e9:.9f} and {worst.tokens} tokens, but the budget allows {left}: "
             "raise it, lower max_tokens, or use a cheaper model"
         )
         return Refused(cap, BudgetTooSmall(text, needed_usd=worst.nanos / 1e9, needed_tokens=worst.tokens, cap=cap))
+
+    def lacking(self, frame: Frame, worst: Amounts, cap: str) -> str:
+        """Notes for people why the next step was not bought; returns what is left of the cap."""
+        room, needs = frame.purse.room(), (worst.nanos, worst.tokens, worst.calls)
+        left, most = (amount_said(cap, *amounts) for amounts in (room, needs))
+        self.lacked = f"{left} of the budget were left, and the next step may take up to {most}"
+        return left
 
     def _resolve(self, call: Call, spent: Amounts, value: Any) -> None:
         payload = codec.encode_reply(call.stands_for or call.effect, value) if self.books.journaled else ""

@@ -13,12 +13,14 @@ from ..core.errors import BadSettings
 from ..core.plans import Outcome
 from ..core.task import Candidate, Task
 from ..core.verdict import Judgement, name_of
+from ..strategies.registry import BUILT_IN
 from .codec import load, plain
 from .decisions import Alternative, Decision
 from .drifting import notes
 from .paths import encode
 from .run import Run
 
+TOOLLESS = frozenset(BUILT_IN) - {"react", "workflow", "orchestrate", "roles"}  # the last ones may run react inside
 UNCALIBRATED = "uncalibrated: no policy fitted on a bank is loaded"
 
 
@@ -164,7 +166,7 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         decisions=tuple(run.decisions),
         candidates=outcome.found,
         best=answer,
-        warnings=_warnings(run) + _unasked(run, task, answer),
+        warnings=_warnings(run) + _unasked(run, task, answer) + _unused(task, outcome),
         verdicts=run.verdicts.of(answer.path) if answer else (),
     )
 
@@ -199,6 +201,8 @@ def _warnings(run: Run) -> tuple[str, ...]:
     """What the caller should look at: checks that could not tell, and bills above the worst case."""
     said = [f"{what} ({times} times)" if times > 1 else what for what, times in run.verdicts.troubles.items()]
     said += notes(run.economics.widen)
+    if run.lacked and run.outcome is not None and run.outcome.reason.startswith("budget_"):
+        said.append(run.lacked)
     if run.root.purse.overrun:
         over = dollars(run.root.purse.overrun)
         said.append(f"a provider billed ${over:.9f} above the worst case that was held: check its prices and counts")
@@ -224,6 +228,15 @@ def _unasked(run: Run, task: Task, answer: Candidate | None) -> tuple[str, ...]:
             f"the policy was fitted on {', '.join(policy.tokens)}, and {answer.model} answered: P(right) may be off"
         )
     return tuple(said)
+
+
+def _unused(task: Task, outcome: Outcome) -> tuple[str, ...]:
+    """Tools that were given to strategies that know of none."""
+    tried = {candidate.strategy for candidate in outcome.found}
+    if not task.tools or not tried or not tried <= TOOLLESS:
+        return ()
+    names = ", ".join(spec.name for spec in task.tools)
+    return (f"no use was made of the tools ({names}): {', '.join(sorted(tried))} cannot call any; use react",)
 
 
 def _confidence(run: Run, outcome: Outcome, answer: Candidate | None) -> tuple[float | None, str]:

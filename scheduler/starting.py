@@ -191,6 +191,9 @@ class Starter:
             if size <= 0 or alternatives[index].net <= 0.0:
                 broke = all(terms.steps <= 0 for _, _, terms in ways)
                 size, reason = 0, caps[index] if broke else "value"
+                if broke and reason != "budget_seconds":
+                    step = effect.step if isinstance(effect, Offer) else effect.options[index].step
+                    run.lacking(frame, quote_step(run.tariff, step).worst, reason.removeprefix("budget_"))
                 if not broke and frame.offer is None and not frame.found and run.economics.only_caps:
                     index = next(i for i, (_, _, terms) in enumerate(ways) if terms.steps > 0)
                     size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought

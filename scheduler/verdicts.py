@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.amounts import ZERO
 from ..core.effects import Score
-from ..core.verdict import Judgement, Verdict, name_of
+from ..core.verdict import Judgement, Verdict, label_of, name_of
 from .nodes import Fan, Frame
 
 
@@ -27,8 +27,12 @@ class Verdicts:
             self.troubles[verdict.evidence or f"{name} could not tell"] += 1
         if frame.kind == "strategy":  # the parts of an ensemble stand in its own evidence
             path = score.candidate.path
-            like = sum(told.verifier.partition("#")[0] == name and told.candidate == path for told in self.told)
-            self.told.append(Judgement(f"{name}#{like + 1}" if like else name, path, verdict))
+            if any(check is score.verifier for check in score.task.checks):
+                label = label_of(score.verifier, score.task.checks)
+            else:  # of a plan's own
+                like = sum(told.verifier.partition("#")[0] == name and told.candidate == path for told in self.told)
+                label = f"{name}#{like + 1}" if like else name
+            self.told.append(Judgement(label, path, verdict))
             return self.told[-1]
         return None
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..core.answers.locate import fences, marked
@@ -20,6 +21,7 @@ from ..core.task import Contract
 from ..core.tools import ToolSpec
 
 LONGEST = 20_000  # characters of a turn that are read
+MARKS = 8  # of calls in a turn that are looked at
 PARSED = 4_000  # characters of a call that are parsed as Python
 
 _I = re.IGNORECASE | re.MULTILINE
@@ -106,7 +108,7 @@ def _own(text: str) -> str:
 
 def _action(text: str, tools: Sequence[ToolSpec]) -> tuple[int, Action | None]:
     """The first call in the text, and where it stands."""
-    for match in _ACTION.finditer(text):
+    for match in islice(_ACTION.finditer(text), MARKS):
         if text.count("```", 0, match.start()) % 2 == 0 and (action := _spelled(text[match.end() :], tools)):
             return match.start(), action
     if (tagged := _TAGGED.search(text)) and (action := _of_json(tagged[1], tools)):
@@ -263,10 +265,11 @@ def _argument(node: ast.expr, source: str) -> Any:
 
 def _takes(tool: str, arguments: Mapping[str, Any], tools: Sequence[ToolSpec]) -> bool:
     spec = next((spec for spec in tools if spec.name == tool), None)
-    return spec is not None and bool(arguments) and arguments.keys() <= _names(spec).keys()
+    return spec is not None and bool(arguments) and arguments.keys() <= properties_of(spec).keys()
 
 
-def _names(spec: ToolSpec) -> Mapping[str, Any]:
+def properties_of(spec: ToolSpec) -> Mapping[str, Any]:
+    """The schemas of a tool's arguments by name. Schemas of other people's tools may hold anything, null too."""
     properties = spec.parameters.get("properties")
     return properties if isinstance(properties, Mapping) else {}
 
@@ -276,9 +279,9 @@ def _placed(tool: str, by_place: list[Any], by_name: Mapping[str, Any], tools: S
     spec = next((spec for spec in tools if spec.name == tool), None)
     if spec is None:
         return Action(tool, dict(by_name) or ({"input": by_place[0]} if by_place else {}))
-    names = [name for name in _names(spec) if name not in by_name]
+    names = [name for name in properties_of(spec) if name not in by_name]
     if len(by_place) > len(names):
-        takes = ", ".join(_names(spec)) or "no arguments"
+        takes = ", ".join(properties_of(spec)) or "no arguments"
         return Action(tool, dict(by_name), f"{tool} takes {takes}: {len(by_place)} more were given without a name")
     return Action(tool, dict(by_name) | dict(zip(names, by_place, strict=False)))
 

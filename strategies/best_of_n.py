@@ -16,6 +16,7 @@ from ..core.task import Candidate, Task
 from ..core.verdict import Verifier, name_of
 from .pool import Pool
 from .prompting import draw
+from .steps import NOBODY, checks_of, parameters, whole
 from .tournament import Tournament
 from .verify import in_order, samples_of
 
@@ -46,12 +47,14 @@ class BestOfN:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
+        whole("samples", self.samples, optional=True)
+        whole("most", self.most)
+        parameters("params", self.params)
         if self.tournament_model is not None and self.samples is None:
             raise CallerError("tournament_model needs samples=n: how many draws are to be compared")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        checks: tuple[Effect[Any], ...] = tuple(Score(check, task, _NOBODY) for check in task.checks)
-        return (draw(task, self.model, self.params), *checks) * (self.samples or 1)
+        return (draw(task, self.model, self.params), *checks_of(task)) * (self.samples or 1)
 
     def __call__(self, task: Task) -> Plan[Answer]:
         if not task.checks and self.tournament_model is None:
@@ -109,7 +112,7 @@ class BestOfN:
 
     def _options(self, state: Pool, sample: Sample, left: int) -> list[Option]:
         answers, task = state.answers, state.task
-        step: tuple[Effect[Any], ...] = (sample, *(Score(c, task, _NOBODY) for c in state.free))
+        step: tuple[Effect[Any], ...] = (sample, *(Score(c, task, NOBODY) for c in state.free))
         if self.samples is not None:
             return [Option(Committed(left, DrawBelief(answers)), step, "draw")] if left > 0 else []
         if left <= 0:
@@ -123,7 +126,7 @@ class BestOfN:
         draws = [
             Option(
                 DrawBelief(answers, (*state.graded, *map(name_of, checks)), left),
-                (*step, *(Score(c, task, _NOBODY) for c in checks)),
+                (*step, *(Score(c, task, NOBODY) for c in checks)),
                 "draw" + "".join(f"+{name_of(c)}" for c in checks),
             )
             for checks in bundles
@@ -132,7 +135,6 @@ class BestOfN:
 
 
 CONSIDERED = 4  # answers that are considered for a check, the most promising ones
-_NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 
 
 def _checks(pool: Pool) -> list[Option]:

@@ -16,7 +16,7 @@ from ..core.effects import Effect, Offer, Within
 from ..core.errors import CallerError, GatherFailed
 from ..core.plans import Answer, Outcome, Plan, Strategy
 from ..core.task import Candidate, Task
-from .fusion import check_share, check_strategies, settled
+from .hiring import check_share, checked, hands, settled
 from .pool import Judged, Pool
 from .self_consistency import SelfConsistency
 from .single_shot import SingleShot
@@ -48,20 +48,26 @@ class Cascade:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        stages = check_strategies("cascade", "stages", self.stages)
+        object.__setattr__(self, "stages", hands("cascade", "stages", self.stages))
+        stages = len(self.stages)
         check_share("cascade", self.share, self.seconds)
         if self.accept not in ("p", "agreement"):
             raise CallerError(f"cascade: accept={self.accept!r}, expected 'p' or 'agreement'")
+        if not isinstance(self.carry, bool):
+            raise CallerError(f"cascade: carry={self.carry!r:.80}, expected True or False")
         if self.thresholds is None:
             return
+        if not isinstance(self.thresholds, tuple | list):
+            raise CallerError(f"cascade: thresholds={self.thresholds!r:.80}, expected numbers, such as (0.8,), or None")
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))
         if len(self.thresholds) != stages - 1:
             text = f"cascade: {len(self.thresholds)} thresholds for {stages} stages: give {stages - 1}, one for each"
             raise CallerError(f"{text} stage but the last, or None for those that the policy has learnt")
-        if not all(isinstance(t, int | float) and 0 <= t <= 1 for t in self.thresholds):
+        if not all(isinstance(t, int | float) and not isinstance(t, bool) and 0 <= t <= 1 for t in self.thresholds):
             raise CallerError(f"cascade: thresholds={self.thresholds!r}, expected numbers from 0 to 1")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return (self._stage(task, 0),)
+        return checked((self._stage(task, 0),))
 
     @property
     def chain(self) -> str:
@@ -75,23 +81,23 @@ class Cascade:
         passed = yield from pool.start()
         if passed is not None:
             return Answer(passed.candidate, "verified")
-        one, faults, reason = pool.best, 0, "last_stage"
+        one, faults, reason = pool.best, [], "last_stage"
         for i in range(len(self.stages)):
             step = self._stage(task, i)
-            yield from Offer(_answer(pool, one, "escalated"), self._belief(pool, one, i), (step,))
+            yield from Offer(_answer(pool, one, "escalated"), self._belief(pool, one, i), checked((step,)))
             outcome: Outcome = yield from step
             passed = yield from pool.absorb(outcome)
             if passed is not None:
                 return Answer(passed.candidate, "verified")
             if self.carry or task.checks:
                 task = pool.onward()
-            faults += outcome.reason == "fault"
+            faults += [outcome.fault] if outcome.fault else []
             one = _standing(pool, outcome.candidate, one)
             if self._accepted(pool, one, outcome, i):
                 reason = "accepted"
                 break
-        if one is None and faults == len(self.stages):
-            raise GatherFailed(f"all {faults} stages of the cascade failed")
+        if one is None and len(faults) == len(self.stages):
+            raise GatherFailed(f"all {len(faults)} stages of the cascade failed: {'; '.join(dict.fromkeys(faults))}")
         if one is None:
             return pool.end()
         belief = self._belief(pool, one, i + 1)

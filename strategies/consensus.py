@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 from ..core.completions import Params
 from ..core.effects import Gather, Sample
@@ -19,6 +18,7 @@ from ..core.plans import Plan
 from ..core.task import Candidate, Task
 from ..verifiers.prompting import fence_for, quoted
 from .prompting import thinking
+from .steps import dice
 
 _SAID = re.compile(
     r"\W*(?:(?:the\s+)?(?:most\s+consistent\s+)?(?:answer|response|choice)\W+(?:is\W+)?"
@@ -39,7 +39,7 @@ class Panel:
     def of(cls, task: Task, answers: Sequence[Candidate], model: str | None, params: Params, most: int) -> Panel:
         """`most`: characters of all answers together."""
         order = list(range(len(answers)))
-        Random(f"{task.id}/consensus").shuffle(order)
+        dice(task, "consensus").shuffle(order)
         orders = (tuple(order), tuple(reversed(order)))
         fence = fence_for(*(answer.text for answer in answers))
         each = max(80, most // max(1, len(answers)))

@@ -13,15 +13,12 @@ from ..core.plans import Plan
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict, Verifier, name_of
 from ..verifiers.prompting import hopeless, quoted, standing_in
+from .approval import LONGEST, leanings
 from .pool import Judged
 from .prompting import thinking
 
 RIGHT, WRONG = 0.6, 0.4  # models hardly know when they are wrong (Huang et al. 2023, arXiv:2310.01798)
-_VERDICT = re.compile(
-    r"verdict\W{0,8}(right|correct|true|wrong|incorrect|not correct|not right|false)\b", re.IGNORECASE
-)
-_WORD = re.compile(r"\b(not (?:right|correct)|incorrect|wrong|false|right|correct|true)\b", re.IGNORECASE)
-_YES = ("right", "correct", "true")
+_VERDICT = re.compile(r"\bverdict\b(?:[ \t]+is\b)?[^\w\n]{0,8}([^\n]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +55,14 @@ _LINE = re.compile(r"\s*\W*verdict\b", re.IGNORECASE)
 
 
 def said_right(text: str) -> bool | None:
-    """Whether a criticism finds the answer right: its last verdict line, else the last such word of its last line."""
-    found = _VERDICT.findall(text)
-    if not found:
-        lines = [line for line in text.splitlines() if line.strip()]
-        found = _WORD.findall(lines[-1]) if lines else []
-    return found[-1].lower() in _YES if found else None
+    """Whether a criticism finds the answer right: the first word of its last verdict line that says so, else the last
+    such word of its last line. None where that does not tell."""
+    for said in reversed(_VERDICT.findall(text[-LONGEST:])):
+        if found := leanings(said):
+            return found[0]
+    lines = [line for line in text[-LONGEST:].splitlines() if line.strip()]
+    found = leanings(lines[-1]) if lines else []
+    return found[-1] if found else None
 
 
 def tellable(one: Judged, task: Task) -> str:

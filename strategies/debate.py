@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from random import Random
 from typing import Any, ClassVar, Literal
 
 from ..budgets.beliefs import Unstarted
 from ..budgets.rounds import RoundsBelief
 from ..core.belief import STOP, Belief, Continuation, Terms
 from ..core.completions import Params
-from ..core.effects import Choose, Effect, Gather, Offer, Option, Race, Sample, Score
+from ..core.effects import Choose, Effect, Gather, Offer, Option, Race, Sample
 from ..core.errors import CallerError, GatherFailed
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..verifiers.prompting import quoted
-from .pool import Pool
+from .pool import Judged, Pool
 from .prompting import answering
 from .statements import Statement
+from .steps import checks_of, dice, names, one_of, parameters, whole
 from .topology import Mask, masks, named, senders, thinned
 
 STRUCTURED = ("number", "choice", "code")  # kinds whose answer stands apart from the text around it
 REFUTED, SHORT = 5, 80  # wrong answers that an agent is told of, and characters of each
-NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Debate:
     "debate_round", "debate_judge".
     """
 
-    agents: int | tuple[Debater, ...] = 3
+    agents: int | tuple[Debater | str | Mapping[str, Any], ...] = 3
     rounds: int = 2
     topology: str = "full"
     edges: tuple[Any, ...] | None = None
@@ -77,28 +76,32 @@ class Debate:
         if size < 1:
             raise CallerError(f"agents={self.agents!r}: expected 1 or more")
         for what, least in (("rounds", 0), ("most_chars", 20)):
-            value = getattr(self, what)
-            if type(value) is not int or value < least:
-                raise CallerError(f"{what}={value!r}: expected a whole number, {least} or more")
-        if not 0 <= self.keep <= 1:
-            raise CallerError(f"keep={self.keep!r}: expected a share from 0 to 1")
-        if self.final not in ("vote", "judge"):
-            raise CallerError(f"final={self.final!r}: expected 'vote' or 'judge'")
-        if self.quorum is not None and not 1 <= self.quorum <= size:
+            whole(what, getattr(self, what), least)
+        parameters("params", self.params)
+        names("models", self.models)
+        one_of("final", self.final, ("vote", "judge"))
+        for what in ("dissent", "structured"):
+            one_of(what, getattr(self, what), (True, False))
+        if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 <= self.keep <= 1:
+            raise CallerError(f"keep={self.keep!r:.80}: expected a share from 0 to 1")
+        whole("quorum", self.quorum, optional=True)
+        if self.quorum is not None and self.quorum > size:
             raise CallerError(f"quorum={self.quorum!r}: expected 1 to {size}, the number of agents")
         named(self.topology, size)
         if self.edges is not None:
             masks(self.edges, size)
+            if self.topology != "full":
+                raise CallerError(f"edges and topology={self.topology!r} both say who hears whom: leave one out")
 
     @property
     def cast(self) -> tuple[Debater, ...]:
         """The agents, each with its model."""
-        several = self.agents if isinstance(self.agents, tuple) else (Debater(),) * self.agents
+        several = _debaters(self.agents) if isinstance(self.agents, tuple) else (Debater(),) * self.agents
         dealt = self.models or (self.model,)
         return tuple(replace(one, model=one.model or dealt[i % len(dealt)]) for i, one in enumerate(several))
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return (self._opening(task)[0], *_checks(task))
+        return (self._opening(task)[0], *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         return (yield from _Run(self, task, Pool.of(task)).plan())
@@ -147,6 +150,7 @@ class _Run:
     pool: Pool
     stands: dict[int, Statement] = field(default_factory=dict)
     stalled: int = 0
+    left: dict[str, Judged] = field(default_factory=dict)  # answers that nobody stands by any more
 
     def plan(self) -> Plan[Answer]:
         passed = yield from self.pool.start()
@@ -169,7 +173,7 @@ class _Run:
 
     def _step(self, asked: Iterable[Sample]) -> tuple[Effect[Any], ...]:
         samples = tuple(asked)
-        return (*samples, *(_checks(self.task) * len(samples)))
+        return (*samples, *(checks_of(self.task) * len(samples)))
 
     def _open(self) -> Plan[bool]:
         """The first answers; of one agent only where a debate cannot be paid or is not worth it. Returns whether the
@@ -229,42 +233,56 @@ class _Run:
             if candidate is None:
                 continue
             former = self.stands.get(agent)
-            one = yield from self.pool.take(candidate)
+            one = yield from self._take(candidate)
             if one is None and former is not None and former.key is not None:
                 continue
             self.stands[agent] = Statement.of(agent, candidate)
             if one is not None and one.passed:
                 return True
             if former is not None and former.key is not None:
-                # One vote each: what was said before is withdrawn, but that it was once drawn stays.
-                left = self.pool.judged[former.key]
-                left.count = max(1, left.count - 1)
+                self._withdraw(former.key)
         return False
 
+    def _take(self, candidate: Candidate) -> Plan[Judged | None]:
+        """Counts a candidate. One that somebody comes back to is not checked again."""
+        if candidate.key is not None and candidate.key in self.left:
+            self.pool.judged[candidate.key] = self.left.pop(candidate.key)
+        return (yield from self.pool.take(candidate))
+
+    def _withdraw(self, key: str) -> None:
+        """One vote each: who says something else takes back the former vote, and an answer without a vote is none.
+        What a check refuted remains, once, as evidence that answers here may be wrong."""
+        one = self.pool.judged[key]
+        one.count -= 1
+        if one.count < 1 and one.refuted:
+            one.count = 1
+        elif one.count < 1:
+            self.left[key] = self.pool.judged.pop(key)
+
     def _judged(self) -> Plan[Answer | None]:
-        """The judge's answer, if it comes to the same whichever answer it reads first."""
+        """The judge's answer, if it comes to the same whichever answer it reads first; else its words count for
+        nothing."""
         offered = {one.candidate.key for one in self.pool.offered}
         distinct = {turn.key: turn for turn in self.stands.values() if turn.key in offered}
         if len(distinct) < 2:
             return None
         turns = list(distinct.values())
-        Random(f"{self.task.id}/judge").shuffle(turns)
+        dice(self.task, "judge").shuffle(turns)
         asked = tuple(self.how._judge(self.task, tuple(order)) for order in (turns, turns[::-1]))
         yield from Offer(self.pool.answer(), RoundsBelief(self.stalled, 1, self._evidence()), self._step(asked))
         try:
             replies: tuple[Candidate | None, ...] = yield from Gather(asked)
         except GatherFailed:
             return None
-        ones = []
-        for reply in replies:
-            one = yield from self.pool.take(reply)
-            if one is not None and one.passed:
-                return self.pool.end()
-            ones.append(one)
-        if ones[0] is None or ones[0] is not ones[1] or ones[0].refuted:
+        first, second = replies
+        if first is None or second is None or first.key is None or first.key != second.key:
             return None
-        best = self.pool.best
-        return Answer(ones[0].candidate, "judged", self.pool.belief if best is ones[0] else None)
+        one = yield from self._take(first)
+        if one is None or one.refuted:
+            return None
+        if one.passed:
+            return self.pool.end()
+        return Answer(one.candidate, "judged", self.pool.belief if self.pool.best is one else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +333,3 @@ def _debaters(given: Any) -> tuple[Debater, ...]:
     if not all(isinstance(one, Debater) for one in made):
         raise CallerError(f"agents={given!r:.80}: expected a number, or a tuple of Debater(role, model) or roles")
     return made
-
-
-def _checks(task: Task) -> tuple[Effect[Any], ...]:
-    return tuple(Score(check, task, NOBODY) for check in task.checks)

@@ -15,11 +15,12 @@ from ..core.effects import Effect, Within
 from ..core.errors import CallerError, GatherFailed
 from ..core.plans import Answer, Outcome, Plan, Strategy
 from ..core.task import Task
-from .fusion import check_share, check_strategies, hire, settled
 from .gating import Gate, ranking
+from .hiring import check_share, checked, hands, hire, settled
 from .pool import Judged, Pool
 from .self_consistency import SelfConsistency
 from .single_shot import SingleShot
+from .steps import whole
 
 _ARMS = (SingleShot(), SelfConsistency(samples=3))
 
@@ -44,16 +45,20 @@ class Experts:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        arms = check_strategies("experts", "arms", self.arms)
+        object.__setattr__(self, "arms", hands("experts", "arms", self.arms))
+        arms = len(self.arms)
         check_share("experts", self.share, self.seconds)
-        if not 1 <= self.k <= arms:
+        whole("experts: k", self.k)
+        if self.gate is not None and not isinstance(self.gate, Gate):
+            raise CallerError(f"experts: gate={self.gate!r:.80}, expected a Gate (fit_gate makes one), or None")
+        if self.k > arms:
             raise CallerError(f"experts: k={self.k}, expected 1 to {arms}, the number of arms")
         if self.gate is not None and len(self.gate.weights) != arms:
             raise CallerError(f"experts: the gate is for {len(self.gate.weights)} arms, and there are {arms}")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         order, _ = ranking(self.gate, len(self.arms), task)
-        return (self._within(task, order[0]),)
+        return checked((self._within(task, order[0]),))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         pool = Pool.of(task)

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, ClassVar, Literal, get_args
 
-from ..budgets.beliefs import Committed
 from ..budgets.rounds import RoundsBelief
 from ..core.completions import Message, Params
-from ..core.effects import Choose, Effect, Gather, Offer, Option, Sample, Score, Within
+from ..core.effects import Effect, Gather, Offer, Sample, Score, Within
 from ..core.errors import CallerError, GatherFailed, ModelError
 from ..core.plans import Answer, Outcome, Plan, Strategy
 from ..core.task import Candidate, Task
 from ..verifiers.pairwise import Pairwise, Ranking, tournament
 from ..verifiers.prompting import fence_for, quoted
+from .hiring import check_model, check_share, checked, hands, hire, settled
 from .pool import Judged, Pool
 from .prompting import answering, speaking, thinking
 from .single_shot import SingleShot
+from .steps import checks_of, dice, parameters, whole
 
 Method = Literal["synthesis", "blend", "layers", "vote"]
 MOST_CHARS = 4_000  # of each answer that a prompt shows
-UNKNOWN = Committed(0)  # no more to buy, and P(right) not known
 _PANEL = (SingleShot(params=Params(temperature=0.7)),) * 3
 
 
@@ -57,26 +56,31 @@ class Fusion:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        members = check_strategies("fusion", "members", self.members)
+        object.__setattr__(self, "members", hands("fusion", "members", self.members))
+        members = len(self.members)
         if self.method not in get_args(Method):
             raise CallerError(f"fusion: method={self.method!r}, expected one of {', '.join(get_args(Method))}")
-        if not 1 <= self.at_least <= members:
+        whole("fusion: at_least", self.at_least)
+        if self.at_least > members:
             raise CallerError(f"fusion: at_least={self.at_least}, expected 1 to {members}, the number of members")
         check_share("fusion", self.share, self.seconds)
         for what in ("top", "layers", "orders"):
-            if getattr(self, what) < 1:
-                raise CallerError(f"fusion: {what}={getattr(self, what)}, expected 1 or more")
+            whole(f"fusion: {what}", getattr(self, what))
+        check_model("fusion", "model", self.model)
+        parameters("fusion: params", self.params)
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return self._panel(task, self.members)[: self.at_least]
+        return checked(self._panel(task, self.members)[: self.at_least])
 
     def __call__(self, task: Task) -> Plan[Answer]:
         pool = Pool.of(task)
         passed = yield from pool.start()
         if passed is not None:
             return Answer(passed.candidate, "verified")
-        outcomes = yield from hire(pool, self._panel(task, self.members), self.at_least)
         voted = self.method == "vote"
+        # What is known has had its vote: a member that starts from it would give it another one.
+        asked = replace(task, known=()) if voted else task
+        outcomes = yield from hire(pool, self._panel(asked, self.members), self.at_least)
         for outcome in outcomes:
             passed = yield from (_vote(pool, outcome) if voted else pool.absorb(outcome))
             if passed is not None:
@@ -140,11 +144,12 @@ class Fusion:
             made += [one] if one is not None else []
         return _concluded(pool, made, standing)
 
-    def _priced(self, task: Task, shown: Sequence[Candidate]) -> tuple[Sample, ...]:
-        """The calls of a fusion before it is known what the comparison says."""
+    def _priced(self, task: Task, shown: Sequence[Candidate]) -> tuple[Effect[Any], ...]:
+        """The calls of a fusion before it is known what the comparison says, and the checks that it meets."""
         analysis = "word " * self.params.max_tokens if self.method == "synthesis" else ""
         first = (self._comparison(task, shown),) if self.method == "synthesis" else ()
-        return (*first, *(self._synthesis(task, shown, analysis[:MOST_CHARS]),) * self.orders)
+        fused = (self._synthesis(task, shown, analysis[:MOST_CHARS]), *checks_of(task))
+        return (*first, *fused * self.orders)
 
     def _comparison(self, task: Task, shown: Sequence[Candidate]) -> Sample:
         return thinking(task, "fusion_compare", self.model, self.params, **_shown(shown))
@@ -163,7 +168,7 @@ class Fusion:
         for layer in range(1, self.layers):
             task = _seeing(pool.task, shuffled(pool.task, panel, str(layer)))
             step, before = self._panel(task, self.members), pool.best
-            yield from Offer(pool.answer(), RoundsBelief(stalled, self.layers - layer + 1, pool.belief), step)
+            yield from Offer(pool.answer(), RoundsBelief(stalled, self.layers - layer + 1, pool.belief), checked(step))
             try:
                 outcomes: tuple[Outcome | None, ...] = yield from Gather(step, at_least=1)
             except GatherFailed:
@@ -180,48 +185,6 @@ class Fusion:
         return answer
 
 
-def check_strategies(name: str, what: str, given: Any) -> int:
-    """How many strategies a setting holds. Raises `CallerError` for none, and for what is no strategy."""
-    if not isinstance(given, tuple) or not given:
-        raise CallerError(f"{name}: {what} is empty or no tuple: give one strategy or more, e.g. (SingleShot(),)")
-    for one in given:
-        if not callable(one):
-            text = f"{name}: {one!r:.60} in {what} is no strategy; names are understood by find({name!r}, {what}=[...])"
-            raise CallerError(text)
-    return len(given)
-
-
-def check_share(name: str, share: float, seconds: float | None) -> None:
-    """Raises `CallerError`."""
-    if not 0 < share <= 1:
-        raise CallerError(f"{name}: share={share!r}, expected above 0, 1 at the most")
-    if seconds is not None and not seconds > 0:
-        raise CallerError(f"{name}: seconds={seconds!r}, expected above 0, or None")
-
-
-def hire(pool: Pool, panel: tuple[Within, ...], at_least: int) -> Plan[tuple[Outcome | None, ...]]:
-    """Runs the panel side by side, or as many of its first as the purse can pay, `at_least` of them; None
-    for one without an answer. Raises `GatherFailed` where none has one and some have failed."""
-    sizes = range(len(panel), at_least - 1, -1)
-    evidence = pool.belief if pool.best else None
-    options = tuple(Option(Committed(1, evidence), panel[:size], f"ask {size}") for size in sizes)
-    choice = yield from Choose(pool.answer(), options)
-    asked = panel[: sizes[choice.index]]
-    try:
-        outcomes: tuple[Outcome | None, ...] = yield from Gather(asked, at_least=1)
-    except GatherFailed as error:
-        if error.errors:
-            raise
-        return (None,) * len(asked)  # they replied, and nothing that could be given
-    return outcomes
-
-
-def settled(pool: Pool, one: Judged, reason: str) -> Answer:
-    """This one as the answer. P(right) is known where the evidence, too, finds it the likeliest."""
-    answer = pool.answer(reason) if pool.best is one else None
-    return answer or Answer(one.candidate, reason, UNKNOWN)
-
-
 def ranked(pool: Pool, distinct: Sequence[Candidate], ranking: Ranking) -> Judged | None:
     """What may be given and has the most votes and verdicts, times the odds of its place in the ranking."""
     odds = {c.key: s / (1 - s) for c, s in zip(distinct, ranking.strength, strict=True)}
@@ -231,7 +194,7 @@ def ranked(pool: Pool, distinct: Sequence[Candidate], ranking: Ranking) -> Judge
 def shuffled(task: Task, panel: Sequence[Candidate], what: str = "") -> list[Candidate]:
     """The panel in an order that depends on the question, so that no member always comes first."""
     row = list(panel)
-    Random(f"{task.id}/fusion/{what}").shuffle(row)
+    dice(task, "fusion", what).shuffle(row)
     return row
 
 
@@ -276,4 +239,4 @@ def _seeing(task: Task, panel: Sequence[Candidate]) -> Task:
     """The same question, asked together with the answers of the layer before; a fresh start, or a member that knows
     its last answer would give it again."""
     messages: tuple[Message, ...] = speaking(task, "fusion_layer", **_shown(panel))
-    return replace(task, messages=messages, known=(), judged=())
+    return replace(task, messages=messages, known=(), judged=(), label=task.id)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import exp, log1p
+from math import exp, isfinite, log1p
 from zlib import crc32
 
 from ..core.errors import CallerError
@@ -48,24 +48,26 @@ def features(task: Task, buckets: int = BUCKETS) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A softmax over linear scores of the features (Shazeer et al. 2017, 1701.06538).
+    """A softmax over linear scores of the features: the gate of Shazeer et al. (2017, 1701.06538) without its noise.
 
-    `weights`: (arms, PLAIN + buckets). `bias`: added to the scores where the k best are chosen and not where their
-    answers are weighed, so that load can be shifted between arms without distorting the vote (as in loss-free
-    balancing, Wang et al. 2024, 2408.15664); empty for none.
+    `weights`: (arms, PLAIN + buckets). There the noise spreads the load while the experts are trained along with the
+    gate. Here the arms are fixed and every arm of a bank's question is on record, so that the gate is fitted on the
+    dense softmax, and noise at run time would only send questions to worse arms, differently on each replay. Load is
+    spread by the loss of the fit (`balance`).
     """
 
     weights: tuple[tuple[float, ...], ...]
-    bias: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        if not self.weights or len({len(row) for row in self.weights}) != 1 or len(self.weights[0]) < PLAIN:
+        rows = self.weights if isinstance(self.weights, tuple | list) else ()
+        if not rows or not all(isinstance(row, tuple | list) for row in rows):
+            raise CallerError("Gate: weights are one row of numbers for each arm (fit_gate makes them)")
+        if len({len(row) for row in rows}) != 1 or len(rows[0]) < PLAIN:
             raise CallerError(f"Gate: weights are one row for each arm, all of the same length, {PLAIN} or more")
-        if self.bias and len(self.bias) != len(self.weights):
-            raise CallerError(f"Gate: {len(self.bias)} biases for {len(self.weights)} arms")
-        if any(x != x or abs(x) == float("inf") for row in (*self.weights, self.bias) for x in row):
-            raise CallerError("Gate: weights and biases are finite numbers")
+        if not all(isinstance(x, int | float) and isfinite(x) for row in rows for x in row):
+            raise CallerError("Gate: weights are finite numbers")
+        object.__setattr__(self, "weights", tuple(map(tuple, rows)))
 
     def scores(self, task: Task) -> tuple[float, ...]:
         """The linear score of each arm."""
@@ -80,8 +82,7 @@ def ranking(gate: Gate | None, arms: int, task: Task) -> tuple[list[int], list[f
         start = crc32(task.id.encode("utf-8", "surrogatepass")) % arms
         return [(start + i) % arms for i in range(arms)], [1 / arms] * arms
     scores = gate.scores(task)
-    bias = gate.bias or (0.0,) * arms
-    order = sorted(range(arms), key=lambda i: (-(scores[i] + bias[i]), i))
+    order = sorted(range(arms), key=lambda i: (-scores[i], i))
     return order, softmax(scores)
 
 

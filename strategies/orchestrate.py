@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, ClassVar
 
 from ..budgets.beliefs import Unstarted
@@ -13,17 +14,20 @@ from ..budgets.rounds import RoundsBelief
 from ..core.belief import Belief
 from ..core.completions import Params
 from ..core.effects import Effect, Offer, Sample
-from ..core.errors import CallerError, GatherFailed, ModelError
+from ..core.errors import CallerError
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..verifiers.prompting import defang, shortened
 from .pool import Pool
 from .prompting import draw, thinking
+from .steps import FAULTS, checks_of, names, parameters, whole
 from .workflow import Workflow
 from .workflows.caps import Caps
 
 SMALL = Caps(chars=16_384, nodes=24, depth=6, rounds=4, branches=6, buys=16)
 LONGEST = 4_000  # characters of a broken workflow that its writer is shown again
+READ = 65_536  # characters of a reply that are looked through for one
+TRIES, FENCES = 64, 8  # brackets of one part, and fenced parts, that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,17 @@ class Orchestrate:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        if self.repairs < 0:
-            raise CallerError(f"orchestrate: repairs={self.repairs!r}, expected 0 or more")
+        whole("orchestrate: repairs", self.repairs, 0)
+        models: Any = self.models
+        object.__setattr__(self, "models", tuple(models) if isinstance(models, list) else models)
+        names("orchestrate: models", self.models)
+        parameters("orchestrate: params", self.params)
+        parameters("orchestrate: writing", self.writing)
+        if not isinstance(self.caps, Caps):
+            raise CallerError(f"orchestrate: caps={self.caps!r:.60}, expected Caps(...)")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return (self._write(task), draw(task, None, self.params))
+        return (self._write(task), draw(task, None, self.params), *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         pool = Pool.of(task)
@@ -62,7 +72,7 @@ class Orchestrate:
         if flow is not None:
             try:
                 answer = yield from flow(task)
-            except (ModelError, GatherFailed):
+            except (*FAULTS, CallerError):  # what cannot be run here, such as tools that there are none of, too
                 answer = Answer(None)
             if answer.candidate is not None:
                 return answer if answer.reason == "verified" else replace(answer, reason=reason)
@@ -75,10 +85,10 @@ class Orchestrate:
             answer, left = pool.answer(), 1 + self.repairs - attempt
             evidence = answer.belief if answer is not None else None
             belief: Belief = RoundsBelief(attempt, left, evidence) if answer is not None or attempt else Unstarted()
-            yield from Offer(answer, belief, (ask, draw(task, None, self.params)))
+            yield from Offer(answer, belief, (ask, draw(task, None, self.params), *checks_of(task)))
             try:
                 reply: Candidate = yield from ask
-            except ModelError:
+            except FAULTS:
                 return None, reason
             try:
                 return self.read(reply.text), reason
@@ -100,8 +110,8 @@ class Orchestrate:
 
     def _fallback(self, task: Task, pool: Pool) -> Plan[Answer]:
         sample = draw(task, None, self.params)
-        answer = pool.answer()
-        yield from Offer(answer, RoundsBelief(0, 1, answer.belief if answer is not None else None), (sample,))
+        answer, step = pool.answer(), (sample, *checks_of(task))
+        yield from Offer(answer, RoundsBelief(0, 1, answer.belief if answer is not None else None), step)
         one = yield from pool.take((yield from sample))
         return pool.end(None if one is not None and one.passed else "fallback")
 
@@ -109,8 +119,9 @@ class Orchestrate:
 def found_in(text: str) -> Any:
     """The first JSON mapping or list of steps in a reply: fenced, or wherever it opens. Raises `CallerError`."""
     error: Exception | None = None
-    for part in (*_fenced(text), text):
-        for place in (m.start() for m in re.finditer(r"[{\[]", part[:4096])):
+    text = text[:READ]
+    for part in (*islice(_fenced(text), FENCES), text):
+        for place in (m.start() for m in islice(re.finditer(r"[{\[]", part), TRIES)):
             try:
                 value, _ = json.JSONDecoder().raw_decode(part, place)
             except (ValueError, RecursionError) as caught:

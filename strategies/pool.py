@@ -17,7 +17,7 @@ from ..core.belief import Belief
 from ..core.effects import Offer, Score
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate, Task
-from ..core.verdict import Judgement, Verdict, Verifier, name_of
+from ..core.verdict import Judgement, Verdict, Verifier, label_of, name_of
 from .verify import in_order, samples_of
 
 HOPELESS = 3  # different candidates on which every check failed to run
@@ -73,7 +73,7 @@ class Pool:
     heard: dict[int, bool] = field(default_factory=dict)
     failed: int = 0  # draws that were blank, refuted, or of which no check could tell
     blanks: int = 0
-    known: dict[tuple[str, str], Verdict] = field(default_factory=dict)  # by verifier and candidate
+    known: dict[tuple[str, str], Verdict] = field(default_factory=dict)  # by the check's label and candidate
     taken: list[Candidate] = field(default_factory=list)
 
     @classmethod
@@ -91,9 +91,9 @@ class Pool:
 
     def hear(self, judgements: Iterable[Judgement]) -> None:
         """Keeps verdicts that were paid for before."""
-        names = [name_of(check) for check in self.task.checks]
+        labels = [label_of(check, self.task.checks) for check in self.task.checks]
         for judgement in judgements:
-            if names.count(judgement.verifier) == 1:
+            if labels.count(judgement.verifier) == 1:
                 self.known[judgement.verifier, judgement.candidate] = judgement.verdict
 
     def onward(self) -> Task:
@@ -155,7 +155,7 @@ class Pool:
         known = self._told(score)
         verdict: Verdict = known if known is not None else (yield from score)
         if known is None:
-            self.hear((Judgement(name, score.candidate.path, verdict),))
+            self.hear((Judgement(self._label(score), score.candidate.path, verdict),))
         one.asked.add(place)
         if verdict.evidence:
             one.evidence[place] = verdict.evidence
@@ -179,7 +179,10 @@ class Pool:
         return one
 
     def _told(self, score: Score) -> Verdict | None:
-        return self.known.get((name_of(score.verifier), score.candidate.path))
+        return self.known.get((self._label(score), score.candidate.path))
+
+    def _label(self, score: Score) -> str:
+        return label_of(score.verifier, self.task.checks)
 
     def place(self, check: Verifier) -> int:
         return next(i for i, one in enumerate(self.task.checks) if one is check)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ..budgets.beliefs import Unstarted
+from ..budgets.resort import LastResort
 from ..budgets.rounds import RoundsBelief
 from ..core import templates
 from ..core.belief import Belief
 from ..core.completions import Message, Params
-from ..core.effects import Effect, Offer, Sample
-from ..core.errors import CallerError
+from ..core.effects import Choose, Effect, Option, Sample
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..core.tools import ToolSpec
 from ..core.verdict import wanted
 from ..verifiers.prompting import defang
 from .actions import Action, Turns, turn_of
+from .hiring import check_model
 from .pool import Pool
 from .prompting import speaking
-from .tooling import Toolbelt, described, example
+from .steps import checks_of, parameters, whole
+from .tooling import Observation, Toolbelt, described, example
 
 DROPPED = "(an earlier observation, left out to save room)"
+BRIEF = 300  # bytes of the last turn, and as many of what came of it, that a brief transcript shows
+ROOM = 1_000  # bytes that both take there with all that is said about them
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,14 @@ class React:
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
         for name in ("steps", "shown", "most_chars", "format_errors"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise CallerError(f"react: {name}={value!r}, expected a whole number of 1 or more")
+            whole(f"react: {name}", getattr(self, name))
+        check_model("react", "model", self.model)
+        parameters("react: params", self.params)
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         usable = [spec for spec in task.tools if spec.policy != "forbid"]
-        return (self._sample(task, _Transcript(task, usable, self.most_chars).messages()),)
+        start = _Transcript(task, usable, self.most_chars)
+        return (self._sample(task, start.messages(last=True)), *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         """Raises `BadQuery` for a task without tools."""
@@ -74,9 +80,10 @@ class React:
         stalled = errors = 0
         guess: str | None = None  # the key of an answer that was only read between the lines
         for left in range(self.steps, 0, -1):
-            sample = self._sample(task, script.messages(last=left == 1))
-            yield from Offer(pool.answer(), _belief(pool, stalled, left), (sample,))
-            candidate: Candidate = yield from sample
+            options = self._options(pool, script, left, _belief(pool, stalled, left))
+            choice = yield from Choose(pool.answer(), options)
+            candidate: Candidate = yield from _first(options[choice.index])
+            closing = options[choice.index].name != "turn"
             turn = turn_of(candidate.text, task.tools, task.contract)
             if candidate.key is not None:
                 if guess not in (None, candidate.key):
@@ -87,6 +94,8 @@ class React:
                     return pool.end()
                 stalled, errors = stalled + 1, 0
                 script.add(turn.text, "react_refuted", answer=candidate.answer)
+            elif turn.action is not None and closing:
+                return pool.end()  # nothing would read what the tool says
             elif turn.action is not None:
                 errors = 0
                 yield from self._act(turn.action, turn.text, belt, script)
@@ -96,15 +105,33 @@ class React:
                 if guess is None and loose is not None and loose.key not in pool.judged:
                     guess = loose.key
                     yield from pool.take(loose)
-                if errors >= self.format_errors:
+                if errors >= self.format_errors or closing:
                     break
                 script.add(turn.text, "react_format", example=example(belt.usable))
         return pool.end()
+
+    def _options(self, pool: Pool, script: _Transcript, left: int, belief: Belief) -> tuple[Option, ...]:
+        """A turn, and second to it an answer at once: what a turn is priced with leaves enough for one after it."""
+        task, checks = pool.task, checks_of(pool.task)
+        turn = self._sample(task, script.messages())
+        now = self._sample(task, script.messages(last=True))
+        brief, reserve = self._sample(task, script.brief()), self._sample(task, script.brief(ROOM))
+        ways = [Option(belief, (turn, reserve, *checks), "turn")] if left > 1 else []
+        ways.append(Option(LastResort(belief) if ways else belief, (now, *checks), "answer"))
+        if script.turns:
+            ways.append(Option(LastResort(belief), (brief, *checks), "answer, with the last turn in brief"))
+        return tuple(ways)
 
     @staticmethod
     def _act(action: Action, said: str, belt: Toolbelt, script: _Transcript) -> Plan[None]:
         seen = yield from belt.use(action)
         script.add(said, "react_observation", observation=seen)
+
+
+def _first(option: Option) -> Sample:
+    sample = option.step[0]
+    assert isinstance(sample, Sample)
+    return sample
 
 
 def _belief(pool: Pool, stalled: int, left: int) -> Belief:
@@ -131,11 +158,19 @@ class _Transcript:
     tools: list[ToolSpec]
     most: int
     turns: list[tuple[str, str]] = field(default_factory=list)
+    last: tuple[str, str] = ("", "")  # the last turn in brief
 
     def add(self, said: str, template: str, /, **values: Any) -> None:
-        told = templates.render(__package__ or "", template, self.task.prompts.get(template), **values)
-        self.turns.append((defang(said).strip() or "(nothing)", told.strip()))
+        told, said = self._rendered(template, values), defang(said).strip() or "(nothing)"
+        self.turns.append((said, told))
         self._fit()
+        if isinstance(seen := values.get("observation"), Observation):
+            values["observation"] = replace(seen, text=_cut(seen.text, BRIEF))
+        told = self._rendered(template, values)
+        self.last = (_cut(said, BRIEF), told if len(told.encode("utf-8", "replace")) <= ROOM - BRIEF else DROPPED)
+
+    def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
+        return templates.render(__package__ or "", template, self.task.prompts.get(template), **values).strip()
 
     def _fit(self) -> None:
         """Leaves out the oldest observations, then the oldest turns; the last one stays."""
@@ -150,12 +185,26 @@ class _Transcript:
         return sum(len(said) + len(told) for said, told in self.turns)
 
     def messages(self, *, last: bool = False) -> tuple[Message, ...]:
+        """All turns. `last`: with the word that this is the last one."""
+        return self._told(self.turns, last)
+
+    def brief(self, room: int = 0) -> tuple[Message, ...]:
+        """As `messages(last=True)`, with nothing but the last turn, cut short. `room`: instead, a text of so many
+        bytes in its place, for the price of what is not written yet."""
+        turns = [self.last] if self.turns else []
+        return self._told([("x" * BRIEF, "x" * (room - BRIEF))] if room else turns, last=True)
+
+    def _told(self, turns: Sequence[tuple[str, str]], last: bool) -> tuple[Message, ...]:
         start = speaking(self.task, "react_start", tools=described(self.tools), example=example(self.tools))
-        turns = [
-            message for said, told in self.turns for message in (Message("assistant", said), Message("user", told))
-        ]
-        messages = (*start, *turns)
+        said = [message for one, told in turns for message in (Message("assistant", one), Message("user", told))]
+        messages = (*start, *said)
         if not last:
             return messages
-        note = templates.render(__package__ or "", "react_last", self.task.prompts.get("react_last"))
-        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n\n{note.strip()}"))
+        note = self._rendered("react_last", {})
+        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n\n{note}"))
+
+
+def _cut(text: str, most: int) -> str:
+    """Its first `most` bytes."""
+    seen = text.encode("utf-8", "replace")
+    return text if len(seen) <= most else seen[: most - 3].decode("utf-8", "ignore") + "..."

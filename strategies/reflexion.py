@@ -18,10 +18,10 @@ from ..verifiers.prompting import quoted
 from .critique import SelfCritique, tellable
 from .pool import Judged, Pool
 from .prompting import answering, draw, speaking, thinking
+from .steps import NOBODY, checks_of, one_of, parameters, strategy, whole
 
 KEPT = 200  # lessons that one topic keeps across runs; later ones are dropped
 REFUTED = 5  # wrong answers that a retry is told of
-NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate
 USUAL = "word " * 60  # stands in for a reflection, likewise
 
 
@@ -59,18 +59,21 @@ class Reflexion:
 
     def __post_init__(self) -> None:
         for what, least in (("rounds", 0), ("memory", 1), ("most_chars", 20)):
-            value = getattr(self, what)
-            if type(value) is not int or value < least:
-                raise CallerError(f"{what}={value!r}: expected a whole number, {least} or more")
-        if self.scope not in ("run", "session", "tenant"):
-            raise CallerError(f"scope={self.scope!r}: expected 'run', 'session' or 'tenant'")
+            whole(what, getattr(self, what), least)
+        for what in ("params", "reflect_params"):
+            parameters(what, getattr(self, what))
+        strategy("actor", self.actor, optional=True)
+        one_of("scope", self.scope, ("run", "session", "tenant"))
+        if self.topic is not None and not isinstance(self.topic, str):
+            raise CallerError(f"topic={self.topic!r:.80}: expected a text, or None")
         if self.scope != "run" and not self.topic:
             raise CallerError(f"scope={self.scope!r} needs a topic: what the remembered reflections are about")
-        if self.accept is not None and not 0 < self.accept <= 1:
-            raise CallerError(f"accept={self.accept!r}: expected a probability above 0, or None")
+        accept = self.accept
+        if accept is not None and (not isinstance(accept, int | float) or not 0 < accept <= 1):
+            raise CallerError(f"accept={accept!r:.80}: expected a probability above 0, or None")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return (self._first(task), *(Score(check, task, NOBODY) for check in task.checks))
+        return (self._first(task), *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         critic = None if task.checks else SelfCritique(self._reflects, self.reflect_params)
@@ -127,8 +130,7 @@ class _Run:
         self.tried = self.task.known[-1] if self.task.known else None
         if self.tried is None:
             first = self._prepared()
-            checks = tuple(Score(check, self.task, NOBODY) for check in self.task.checks)
-            yield from Offer(None, Unstarted(), (first, *checks))
+            yield from Offer(None, Unstarted(), (first, *checks_of(self.task)))
             passed = yield from self._try(first)
             if passed is not None and passed.passed:
                 return self.pool.end()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from inspect import formatannotation
+from inspect import cleandoc
 from typing import Any
 
 from ..core.effects import Ask, CallTool, Effect, Gather, Race, Sample, Score, Within
@@ -15,6 +15,7 @@ from ..core.errors import CallerError, SatisficeError, UnknownName
 from ..core.plans import Strategy
 from ..core.task import Task
 from ..core.verdict import name_of
+from .settings import described_settings, is_needed, prepared, taken, written
 from .storing import loaded, revived, spelled, stored
 
 BUILT_IN: Mapping[str, str] = {
@@ -33,6 +34,7 @@ BUILT_IN: Mapping[str, str] = {
     "roles": "roles:Roles",
 }
 GROUP = "satisfice.strategies"
+WRITERS = ("workflow", "orchestrate")  # what a workflow that is not trusted may not start, lest it never end
 _FIRST = re.compile(r"(?<!\bal)\. ")  # the end of the first sentence
 
 
@@ -43,6 +45,7 @@ def find(name: str, /, **settings: Any) -> Strategy:
     if name in BUILT_IN:
         return _make(built_in(name), name, settings)
     if ":" in name:
+        _no_settings(name)
         return _make(loaded(name), name, settings)
     plugins = {point.name: point for point in entry_points(group=GROUP)}
     if name in plugins:
@@ -50,11 +53,42 @@ def find(name: str, /, **settings: Any) -> Strategy:
     raise UnknownName.of("strategy", name, {"auto", *BUILT_IN, *plugins})
 
 
+def find_untrusted(name: str, /, **settings: Any) -> Strategy:
+    """As `find`, for what nobody vouches for, such as a workflow that a model wrote: a built-in strategy, and in its
+    settings likewise; nothing is imported by its address, and no file is read. Raises as `find` does."""
+    if name in WRITERS:
+        raise UnknownName(f"{name!r} is not allowed inside a workflow", kind="strategy", name=name)
+    if name not in BUILT_IN:
+        if name.partition(":")[0] in BUILT_IN or name in {point.name for point in entry_points(group=GROUP)}:
+            form = '{"strategy": NAME, "key": value} does without' if ":" in name else "built-in ones do without"
+            raise UnknownName(f"{name!r} needs a trusted workflow (trusted=true); {form}", kind="strategy", name=name)
+        raise UnknownName.of("strategy", name, set(BUILT_IN) - set(WRITERS))
+    return _make(built_in(name), name, settings, trusted=False)
+
+
 def strategy_of(text: str) -> Strategy:
     """The strategy that `NAME[:key=value,...]` stands for, e.g. `self_consistency:samples=5` or
-    `fusion:members=["single_shot","self_consistency:samples=3"]`. Raises as `find` does."""
+    `fusion:members=["single_shot","self_consistency:samples=3"]`; the file of a workflow (`flow.yaml`) stands for that.
+    Raises as `find` does."""
+    if text.endswith((".yaml", ".yml", ".json")) and ":" not in text:
+        text = f"workflow:source=@{text}"
     found: Strategy = spelled(text, find)
     return found
+
+
+def _no_settings(text: str) -> None:
+    """Raises `CallerError` for `NAME:something`, whose something is neither settings nor an attribute of a module."""
+    name, _, rest = text.partition(":")
+    if name not in BUILT_IN:
+        return
+    listed = [f.name for f in fields(built_in(name))]
+    if rest in listed:
+        example = f"{name}:{rest}=VALUE"
+    else:
+        example = (
+            f"workflow:source=@{rest.lstrip('@') or 'flow.yaml'}" if name == "workflow" else f"{name}:{listed[0]}=VALUE"
+        )
+    raise CallerError(f"{text!r}: settings are key=value, as {example}. Its settings: {', '.join(listed)}", name=name)
 
 
 def built_in(name: str) -> Any:
@@ -80,22 +114,30 @@ def listing() -> list[dict[str, Any]]:
     return rows
 
 
+def described(name: str) -> dict[str, Any]:
+    """One strategy: as its row in `listing`, its whole text as `about`, and each setting in `takes`: its `type`, what
+    it `expects` in words, whether it is `needed`, its `default` as JSON where it has one that JSON can hold, and the
+    `values` where there are only so many. Raises `UnknownName`."""
+    plugins = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in BUILT_IN and name not in plugins and ":" not in name:
+        raise UnknownName.of("strategy", name, {*BUILT_IN, *plugins})
+    made = built_in(name) if name in BUILT_IN else plugins[name].load() if name in plugins else loaded(name)
+    takes = described_settings(made, lambda value: stored(value, address_of))
+    about = cleandoc(made.__doc__ or "")
+    return {**_row(name, made), "about": about, "takes": takes}
+
+
 def _row(name: str, made: Any) -> dict[str, Any]:
     settings = fields(made) if is_dataclass(made) else ()
-    needed = [f.name for f in settings if f.default is MISSING and f.default_factory is MISSING]
+    needed = [f.name for f in settings if is_needed(f)]
     return {
         "name": name,
         "summary": _FIRST.split(" ".join((made.__doc__ or "").split()), maxsplit=1)[0].rstrip("."),
-        "settings": {f.name: _kind(f.type) for f in settings},
+        "settings": {f.name: written(f.type) for f in settings},
         "needed": needed,
         "least": least(made) if made is not None else "",
         "pays": " ".join(str(getattr(made, "pays", "")).split()),
     }
-
-
-def _kind(annotation: Any) -> str:
-    """A field's type as it is written."""
-    return annotation if isinstance(annotation, str) else formatannotation(annotation)
 
 
 def least(made: Any) -> str:
@@ -163,12 +205,15 @@ def address_of(strategy: Any) -> str:
     return f"{owner.__module__}:{qualified}" if qualified.isidentifier() else ""
 
 
-def _make(made: Any, name: str, settings: dict[str, Any]) -> Strategy:
+def _make(made: Any, name: str, settings: dict[str, Any], trusted: bool = True) -> Strategy:
     if not callable(made):
         raise UnknownName(f"{name!r} is not a strategy: it cannot be called", kind="strategy", name=name)
-    kinds = {f.name: _kind(f.type) for f in fields(made)} if is_dataclass(made) else {}
+    kinds = {f.name: written(f.type) for f in fields(made)} if is_dataclass(made) else {}
+    finds = find if trusted else find_untrusted
     try:
-        given = {key: revived(value, kinds.get(key, ""), find) for key, value in settings.items()}
+        settings = prepared(settings, made, name) if kinds else settings
+        given = {key: revived(value, kinds.get(key, ""), finds, trusted) for key, value in settings.items()}
+        given = taken(given, made, name) if kinds else given
         if is_dataclass(made) and not isinstance(made, type):
             return replace(made, **given)  # type: ignore[return-value]
         return made(**given) if isinstance(made, type) else made  # type: ignore[no-any-return]

@@ -13,16 +13,19 @@ from ..budgets.rounds import RoundsBelief
 from ..core.belief import Belief
 from ..core.completions import Params
 from ..core.effects import Effect, Offer, Sample
-from ..core.errors import BadQuery, CallerError, ModelError, SatisficeError
+from ..core.errors import BadQuery, CallerError, SatisficeError
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..verifiers.prompting import quoted
+from .approval import LONGEST as RECENT
+from .approval import leanings
 from .coordinators import Coordinator, Fixed, Said, Sees, State, Turn
 from .pool import Pool
 from .prompting import answering, thinking
 from .standing import standing, stands
+from .steps import FAULTS, checks_of, names, parameters, whole
 
-FAULTS = (ModelError, BadQuery)  # of one turn
+TURN = (*FAULTS, BadQuery)  # what may go wrong with one turn: the others may do without it
 LONGEST = 4_000  # characters of what one turn said that another is shown
 
 
@@ -48,9 +51,13 @@ class Roles:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        if self.turns < 1:
-            raise CallerError(f"roles: turns={self.turns!r}, expected 1 or more")
-        if not callable(self.coordinator):
+        whole("roles: turns", self.turns)
+        models: Any = self.models
+        object.__setattr__(self, "models", tuple(models) if isinstance(models, list) else models)
+        names("roles: models", self.models)
+        parameters("roles: params", self.params)
+        parameters("roles: thinking", self.thinking)
+        if isinstance(self.coordinator, type) or not callable(self.coordinator):
             raise CallerError(f"roles: coordinator={self.coordinator!r:.60} cannot be called: use Fixed, Linear, ...")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
@@ -63,8 +70,8 @@ class Roles:
         return (self.effect(task, self.legal(turn, state, task), (), None), *first) if thinks else first
 
     def work(self, task: Task) -> tuple[Effect[Any], ...]:
-        """The effect of a worker's first turn."""
-        return (self.effect(task, Turn("worker", self._model(None)), (), None),)
+        """The effects of a worker's first turn, its checks included."""
+        return (self.effect(task, Turn("worker", self._model(None)), (), None), *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
         answer = yield from _Talk(self, task, Pool.of(task)).plan()
@@ -130,11 +137,13 @@ class _Talk:
         if not offered:
             # What a thought is bought for is the answer after it.
             after = self.roles.work(self.task) if turn.role == "thinker" and best is None else ()
+            if turn.role == "worker":
+                after = checks_of(self.task)
             yield from self._offer((effect, *after), number)
         self.bought = True
         try:
             reply = yield from effect
-        except FAULTS as error:
+        except TURN as error:
             self.error = error
             return None
         if turn.role != "worker":
@@ -160,7 +169,7 @@ class _Talk:
                 yield from self._offer((*needs, *self.roles.work(self.task)), state.turn)
                 offered, self.bought = True, True
                 said = yield from said
-        except FAULTS as error:
+        except TURN as error:
             self.error = error
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
             said = None  # a policy's own mistake costs it its say in this turn, not the run
@@ -187,19 +196,14 @@ def shown(said: tuple[Said, ...], sees: Sees) -> tuple[tuple[str, str], ...]:
     return tuple((one.turn.role, quoted(one.text.strip(), LONGEST, inert=_VERDICT).text) for one in part)
 
 
-_VERDICT = re.compile(r"[\s*_#>-]*verdict[\s*_]*:[\s*_]*(accept|revise)", re.IGNORECASE)
-_ACCEPT = re.compile(r"\b(accept(ed)?|correct|approved?)\b", re.IGNORECASE)
-_REVISE = re.compile(
-    r"\b(revis(e|ion)|reject(ed)?|incorrect|wrong|mistakes?|errors?|not (accept|correct|approve))", re.IGNORECASE
-)
+_VERDICT = re.compile(r"[\s*_#>-]*verdict[\s*_]*:(.*)", re.IGNORECASE)
 
 
 def accepted(text: str) -> bool | None:
-    """A verifier's word: its last line "Verdict: accept" or "Verdict: revise", else what only one of both is said in;
-    None where that does not tell."""
-    lines = [found for line in text.splitlines() if (found := _VERDICT.match(line))]
-    if lines:
-        return lines[-1][1].lower() == "accept"
-    if _REVISE.search(text):
-        return False
-    return True if _ACCEPT.search(text) else None
+    """A verifier's word: its last line "Verdict: accept" or "Verdict: revise", else what it says in all its words; one
+    that rejects is enough. None where that does not tell."""
+    lines = [match[1] for line in text[-RECENT:].splitlines() if (match := _VERDICT.match(line.rstrip()))]
+    for part in (*reversed(lines), text):
+        if found := leanings(part):
+            return all(found)
+    return None

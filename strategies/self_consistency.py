@@ -19,6 +19,7 @@ from ..verifiers.prompting import standing_in
 from .consensus import Panel
 from .pool import Pool
 from .prompting import draw
+from .steps import NOBODY, names, one_of, parameters, whole
 from .tool_votes import VoteOn
 from .voting import Votes, lowest_group, mean_confidence, percentile, softmax, tool_ballots
 
@@ -30,7 +31,8 @@ Weights = Literal["confidence", "group", "verdict"]
 @dataclass(frozen=True, slots=True)
 class SelfConsistency:
     """Votes over samples, in waves whose size the run decides. `samples`: exactly so many (the fixed-n baseline);
-    None: as many as pay for themselves, `most` at the most. Candidates that the task already knows count.
+    None: as many as pay for themselves, `most` at the most. Candidates that the task already knows count. Checks are
+    made only where they weigh (`weights="verdict"`): else what one would refute may win, as in the paper.
 
     `weights`: what a vote weighs. None: all alike. "confidence": the mean log-probability of the draw's tokens, by a
     softmax with the temperature `softness` (1: the geometric mean of the tokens' probabilities; lower: sharper).
@@ -73,14 +75,19 @@ class SelfConsistency:
             raise CallerError(f"weights={self.weights!r}: expected None or one of {get_args(Weights)}")
         if self.vote_on is not None and self.vote_on not in get_args(VoteOn):
             raise CallerError(f"vote_on={self.vote_on!r}: expected None or one of {get_args(VoteOn)}")
-        for name in ("window", "warmup", "group", "most_chars"):
-            least, value = 2 if name == "window" else 1, getattr(self, name)
-            if value is not None and value < least:
-                raise CallerError(f"{name}={value!r}: expected {least} or more")
-        if not self.softness > 0:
-            raise CallerError(f"softness={self.softness!r}: expected a number above 0")
-        if self.cut_below is not None and not 0 < self.cut_below < 100:
-            raise CallerError(f"cut_below={self.cut_below!r}: expected a percentile, above 0 and below 100")
+        for name in ("most", "warmup", "group", "most_chars"):
+            whole(name, getattr(self, name))
+        whole("samples", self.samples, optional=True)
+        whole("window", self.window, 2, optional=True)
+        names("ignored", self.ignored)
+        one_of("universal", self.universal, (True, False))
+        for name in ("params", "consensus_params"):
+            parameters(name, getattr(self, name))
+        if not isinstance(self.softness, int | float) or not self.softness > 0:
+            raise CallerError(f"softness={self.softness!r:.80}: expected a number above 0")
+        cut = self.cut_below
+        if cut is not None and (not isinstance(cut, int | float) or not 0 < cut < 100):
+            raise CallerError(f"cut_below={cut!r:.80}: expected a percentile, above 0 and below 100")
         if self.universal and self.samples is None:
             raise CallerError("universal=True needs samples=n: how many answers the model is to be shown")
         if self.universal and (self.vote_on is not None or self.weights is not None):
@@ -139,7 +146,7 @@ class SelfConsistency:
 
     def _step(self, sample: Sample, task: Task) -> tuple[Effect[Any], ...]:
         checks = task.checks if self.weights == "verdict" else ()
-        return (sample, *(Score(check, task, _NOBODY) for check in checks))
+        return (sample, *(Score(check, task, NOBODY) for check in checks))
 
     def _votes(self) -> Votes:
         votes = Votes() if self.vote_on is None else tool_ballots(self.vote_on, self.ignored)
@@ -234,6 +241,3 @@ class _Count:
         if self.votes.cuts and self.votes.cuts == self.votes.blanks:
             return "all_cut"
         return "no_tool_call" if self.settings.vote_on is not None else "unreadable"
-
-
-_NOBODY = Candidate("")  # stands in the step that prices a check, before there is a candidate

@@ -17,6 +17,7 @@ from ..core.errors import CallerError, ModelRefused
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from .prompting import draw
+from .steps import one_of, parameters, whole
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 Step = Literal["wait", "end"]
@@ -25,6 +26,7 @@ Step = Literal["wait", "end"]
 @dataclass(frozen=True, slots=True)
 class SingleShot:
     """One completion, greedy unless a temperature is given. A completion without a readable answer is no answer.
+    The task's checks are not made: an answer that one would refute is given. `best_of_n` makes them.
 
     `effort` ("low", "medium", "high", ...) and `thinking` (tokens, fewer than `params.max_tokens`) are the model's own
     reasoning effort and thinking budget; providers that have none ignore them. With either, a temperature of 0 is left
@@ -51,13 +53,16 @@ class SingleShot:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
+        parameters("params", self.params)
+        for what in ("waits", "ending"):
+            whole(what, getattr(self, what), 0)
+        whole("thinking", self.thinking, optional=True)
+        one_of("prefill", self.prefill, (True, False))
         if self.effort is not None and self.effort not in EFFORTS:
             raise CallerError(f"effort={self.effort!r}: expected one of {', '.join(EFFORTS)}")
-        if self.thinking is not None and not 0 < self.thinking < self.params.max_tokens:
+        if self.thinking is not None and not self.thinking < self.params.max_tokens:
             most = self.params.max_tokens
             raise CallerError(f"thinking={self.thinking!r}: expected tokens, above 0 and fewer than max_tokens={most}")
-        if self.waits < 0 or self.ending < 0:
-            raise CallerError(f"waits={self.waits!r}, ending={self.ending!r}: expected 0 or more")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         return (draw(task, self.model, self._params),)

@@ -7,6 +7,7 @@ wherever a setting takes a strategy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
@@ -16,6 +17,7 @@ from ..core.completions import Cut, Params
 from ..core.errors import CallerError, UnknownName
 
 Find = Callable[..., Any]
+_DATA = frozenset(("str", "int", "float", "bool", "None", "Literal", "tuple", "list", "dict", "Mapping", "Sequence"))
 
 
 def stored(value: Any, address_of: Callable[[Any], str]) -> Any:
@@ -37,23 +39,35 @@ def stored(value: Any, address_of: Callable[[Any], str]) -> Any:
     return {"@": address}
 
 
-def revived(value: Any, kind: str, find: Find) -> Any:
+def revived(value: Any, kind: str, find: Find, trusted: bool = True) -> Any:
     """A setting from JSON. `kind` is the annotation of the field that takes it, `find(name, **settings)` finds a
-    strategy by its name. Raises as `find` does, and `CallerError` for parameters that are none."""
+    strategy by its name. What is not `trusted` imports nothing and reads no file: there "@" and addresses are refused.
+    Raises as `find` does, and `CallerError` for parameters that are none, and for an object where none is taken."""
     if isinstance(value, list | tuple):
-        return tuple(revived(one, kind, find) for one in value)
+        return tuple(revived(one, kind, find, trusted) for one in value)
     if isinstance(value, str):
         if "Strategy" in kind:
-            return spelled(value, find)
-        return loaded(value) if ":" in value and "Callable" in kind else value
+            return spelled(value, find) if trusted else find(value)
+        return loaded(value) if trusted and ":" in value and "Callable" in kind else value
     if not isinstance(value, Mapping):
         return value
     if "@" in value or ("strategy" in value and "Strategy" in kind):
-        settings = dict(value)
-        return find(settings.pop("@" if "@" in value else "strategy"), **settings)
+        return _object(dict(value), kind, find, trusted)
     if "Params" in kind and "Mapping" not in kind:
         return params_of(value)
-    return {key: revived(one, kind, find) for key, one in value.items()}
+    return {key: revived(one, kind, find, trusted) for key, one in value.items()}
+
+
+def _object(settings: dict[str, Any], kind: str, find: Find, trusted: bool) -> Any:
+    name = settings.pop("@" if "@" in settings else "strategy")
+    if not isinstance(name, str):
+        raise CallerError(f"{name!r:.60}: expected the name of a strategy, or the address of a class")
+    words = set(re.findall(r"\w+", re.sub(r"[\"'][^\"']*[\"']", "", kind)))  # without what a Literal lists
+    if "Strategy" not in kind and not trusted:
+        raise CallerError(f"{name!r:.60}: an object by its address needs a trusted workflow (trusted=true)")
+    if words and words <= _DATA:
+        raise CallerError(f"{name!r:.60}: an object where {kind} is expected")
+    return find(name, **settings)
 
 
 def params_of(given: Mapping[str, Any]) -> Params:
@@ -65,7 +79,7 @@ def params_of(given: Mapping[str, Any]) -> Params:
         if isinstance(cut := settings.get("cut"), Mapping):
             settings["cut"] = Cut(**cut)
         return Params(**settings)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise CallerError(f"params: {error}") from error
 
 

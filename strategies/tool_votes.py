@@ -19,6 +19,7 @@ VoteOn = Literal["name", "arguments", "hierarchical"]
 LONGEST = 100_000  # characters that are looked through
 TRIES = 64  # braces at which a call may begin
 MOST = 16  # calls of one completion
+DEEPEST = 32  # lists and objects inside one another: no call of a real tool has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +80,26 @@ def _calls(value: Any, ignored: frozenset[str], depth: int = 0) -> list[ToolCall
         arguments = {}
     if not isinstance(arguments, dict):
         return []
-    pairs = ((key, canonical(one)) for key, one in arguments.items() if key not in ignored)
-    return [ToolCall(name.strip(), tuple(sorted(pairs)))]
+    try:
+        pairs = sorted((key, canonical(one)) for key, one in arguments.items() if key not in ignored)
+    except ValueError:
+        return []
+    return [ToolCall(name.strip(), tuple(pairs))]
 
 
 def canonical(value: Any) -> str:
-    """JSON in one spelling: keys sorted, no blanks, a number that is whole without a point."""
+    """JSON in one spelling: keys sorted, no blanks, a number that is whole without a point. Raises `ValueError`
+    for what is nested more than 32 deep."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, left: int = DEEPEST) -> Any:
+    if left < 0:
+        raise ValueError("nested too deep")
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(one, left - 1) for key, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(one, left - 1) for one in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 

@@ -20,7 +20,7 @@ from ..core.plans import Plan
 from ..core.task import Task
 from ..core.tools import ToolSpec
 from ..verifiers.prompting import quoted
-from .actions import Action
+from .actions import Action, properties_of
 
 YES, NO = "yes", "no"
 _PROTOCOL = re.compile(
@@ -131,7 +131,7 @@ class Toolbelt:
 
 def wrong(spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
     """What is plainly wrong with the arguments' names, before anybody is asked or called; "" where nothing is."""
-    properties, required = spec.parameters.get("properties", {}), spec.parameters.get("required", ())
+    properties, required = properties_of(spec), required_of(spec)
     lacking = [name for name in required if name not in arguments]
     extra = [] if spec.parameters.get("additionalProperties", True) else [n for n in arguments if n not in properties]
     if not lacking and not extra:
@@ -142,11 +142,17 @@ def wrong(spec: ToolSpec, arguments: Mapping[str, Any]) -> str:
     return f"The call of {spec.name} is {' and '.join(said)}. It is written {usage(spec)}."
 
 
+def required_of(spec: ToolSpec) -> list[str]:
+    """The arguments that a call must have."""
+    found = spec.parameters.get("required")
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list | tuple) else []
+
+
 def usage(spec: ToolSpec) -> str:
     """The call of a tool as a model is to write it: `search(query: string, most: integer = 5)`."""
-    required = set(spec.parameters.get("required", ()))
+    required = set(required_of(spec))
     said = []
-    for name, kind in dict(spec.parameters.get("properties") or {}).items():
+    for name, kind in properties_of(spec).items():
         told = f"{name}: {_kind(kind)}"
         default = kind.get("default") if isinstance(kind, Mapping) else None
         said.append(
@@ -175,7 +181,7 @@ def described(specs: list[ToolSpec]) -> list[dict[str, str]]:
     for spec in specs:
         notes = [
             f"{name}: {kind['description']}"
-            for name, kind in dict(spec.parameters.get("properties") or {}).items()
+            for name, kind in properties_of(spec).items()
             if isinstance(kind, Mapping) and kind.get("description")
         ]
         about = " ".join((spec.description + (f" ({'; '.join(notes)})" if notes else "")).split())
@@ -193,8 +199,8 @@ def example(specs: list[ToolSpec]) -> str:
     """A call of the first tool, as a model is to write it."""
     if not specs:
         return "name(argument)"
-    properties = dict(specs[0].parameters.get("properties") or {})
-    required = specs[0].parameters.get("required") or list(properties)[:1]
+    properties = properties_of(specs[0])
+    required = required_of(specs[0]) or list(properties)[:1]
     said = [f"{name}={_SAMPLES.get(_kind(properties.get(name)), '...')}" for name in required]
     return f"{specs[0].name}({', '.join(said)})"
 

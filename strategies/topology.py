@@ -8,6 +8,7 @@ can be learned once and kept (AgentPrune: Zhang et al. 2024, arXiv:2410.02506; `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from random import Random
 from typing import Any
 
@@ -71,7 +72,8 @@ def thinned(mask: Mask, keep: float, seed: str) -> Mask:
     """That share of the edges (rounded), drawn at random but the same for the same seed: the baseline that a learned
     mask has to beat."""
     kept = round(keep * len(mask))
-    chosen = set(Random(seed).sample(range(len(mask)), kept))
+    digest = blake2b(seed.encode("utf-8", "surrogatepass"), digest_size=8).digest()  # any text is a seed
+    chosen = set(Random(int.from_bytes(digest, "big")).sample(range(len(mask)), kept))
     return tuple(edge for i, edge in enumerate(mask) if i in chosen)
 
 

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, ClassVar, Literal, get_args
 
 from ..core.completions import Params
-from ..core.effects import Effect, Score
+from ..core.effects import Effect
 from ..core.errors import CallerError
 from ..core.plans import Answer, Plan, Strategy
-from ..core.task import Candidate, Task
-from .fusion import check_share, check_strategies
+from ..core.task import Task
 from .pool import Judged, Pool
 from .prompting import draw
+from .steps import FAULTS, checks_of, dice, names, one_of, parameters, strategy, whole
 from .trees.abmcts import Adaptive, Arms, Moments, Posterior
-from .trees.expanders import Continue, Expander, Finish, Leaf, Propose, Refine, asked_of
+from .trees.expanders import Continue, Expander, Finish, Leaf, Propose, Refine, asked_of, breadth
 from .trees.mcts import Uct
 from .trees.nodes import Search, Tree
 from .trees.tot import Depth, Levels
-from .trees.valuing import EVEN, GRADES, Value, Valuer, Vote
+from .trees.valuing import EVEN, GRADES, Value, Valuer, Vote, asked_for
 from .trees.walk import HOPELESS, Walk
-from .trees.waves import FAILURES
 
 Algorithm = Literal["bfs", "dfs", "beam", "mcts", "ab_mcts"]
 EXPANDERS: dict[str, Callable[[], Any]] = {"propose": Propose, "continue": Continue, "refine": Refine}
@@ -81,27 +79,29 @@ class TreeSearch:
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
         for what, known in (("algorithm", Algorithm), ("posterior", Posterior)):
-            if getattr(self, what) not in get_args(known):
-                raise CallerError(f"{what}={getattr(self, what)!r}: expected one of {', '.join(get_args(known))}")
+            one_of(what, getattr(self, what), get_args(known))
         for what in ("width", "depth", "steps"):
-            value = getattr(self, what)
-            if not isinstance(value, int) or value < 1:
-                raise CallerError(f"{what}={value!r}: expected a whole number, 1 or more")
+            whole(what, getattr(self, what))
+        whole("at_once", self.at_once, optional=True)
+        for what in ("first", "finish"):
+            one_of(what, getattr(self, what), (True, False))
+        parameters("params", self.params)
+        names("models", self.models)
+        for what in ("least", "explore", "share"):
+            if isinstance(value := getattr(self, what), bool) or not isinstance(value, int | float):
+                raise CallerError(f"{what}={value!r:.80}: expected a number")
         if not 0 <= self.least <= 1 or not 0 <= self.explore < float("inf"):
             raise CallerError(f"least={self.least!r}, explore={self.explore!r}: expected 0 to 1, and 0 or more")
-        if not isinstance(self.models, tuple):
-            raise CallerError(f"models={self.models!r}: expected a tuple of names")
-        if self.at_once is not None and (type(self.at_once) is not int or self.at_once < 1):
-            raise CallerError(f"at_once={self.at_once!r}: expected a whole number, 1 or more, or None")
         arms = self._arms()
         self._valuer()
         self._check_leaf(bool(getattr(arms[0], "whole", False)))
 
     def _check_leaf(self, whole: bool) -> None:
-        check_share("tree_search", self.share, None)
+        if not 0 < self.share <= 1:
+            raise CallerError(f"tree_search: share={self.share!r}, expected above 0, 1 at the most")
+        strategy("tree_search: leaf", self.leaf, optional=True)
         if self.leaf is None:
             return
-        check_strategies("tree_search", "leaf", (self.leaf,))
         if whole or not self.finish:
             why = "every step is a whole answer" if whole else "finish=False"
             text = f"tree_search: leaf has no place where {why}: "
@@ -109,16 +109,15 @@ class TreeSearch:
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
         """The first answer: a plain one, or a path of thoughts and what turns it into one."""
-        checks = tuple(Score(check, task, Candidate("")) for check in task.checks)
+        checks = checks_of(task)
         expander = self._arms()[0]
         asks = getattr(expander, "asks", None)
         once = tuple(asks(task, ())) if asks is not None else ()
         if getattr(expander, "whole", False):
-            return (*once, *checks)
+            return (*once, *(checks * breadth(expander)))
         if self.first:
             return (draw(task, self._model(), self.params), *checks)
-        needs = getattr(self._valuer(), "needs", None)
-        valuing = tuple(needs(task, ("a step",))) if needs is not None else ()
+        valuing = asked_for(self._valuer(), task, (("a step",),) * breadth(expander))
         last = self._finish().asks(task, ("a step",)) if self.finish else ()
         return (*(*once, *valuing) * self.depth, *last, *checks)
 
@@ -142,27 +141,26 @@ class TreeSearch:
 
     def _first(self, walk: Walk) -> Plan[Judged | None]:
         sample = draw(walk.task, self._model(), self.params)
-        yield from walk.show((sample,))
+        yield from walk.show((sample, *checks_of(walk.task)))
         try:
             candidate = yield from sample
-        except FAILURES as error:
+        except FAULTS as error:
             walk.fault = error
             return None
         return _passed((yield from walk.take(candidate)))
 
     def _walk(self, task: Task) -> Walk:
-        expanders, tree = self._arms(), Tree()
-        dice = Random(f"{task.id}/tree_search")
+        expanders, tree, chance = self._arms(), Tree(), dice(task, "tree_search")
         searches: dict[str, Callable[[], Search]] = {
             "bfs": lambda: Levels(tree, self.width),
             "beam": lambda: Levels(tree, self.width),
             "dfs": lambda: Depth(tree, self.least),
             "mcts": lambda: Uct(tree, self.explore),
-            "ab_mcts": lambda: Adaptive(tree, dice, self.posterior),
+            "ab_mcts": lambda: Adaptive(tree, chance, self.posterior),
         }
         whole = bool(getattr(expanders[0], "whole", False))
         finish = self._finish() if self.finish and not whole else None
-        arms = Arms(dice, self.posterior, [Moments() for _ in expanders])
+        arms = Arms(chance, self.posterior, [Moments() for _ in expanders])
         pool, search = Pool.of(task), searches[self.algorithm]()
         return Walk(task, pool, tree, search, expanders, arms, self._valuer(), finish, self.depth, whole, self.steps)
 

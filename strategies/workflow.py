@@ -13,6 +13,7 @@ from ..core.effects import Effect
 from ..core.errors import CallerError
 from ..core.plans import Answer, Plan
 from ..core.task import Task
+from .steps import names, parameters
 from .workflows.caps import USUAL, Caps
 
 if TYPE_CHECKING:
@@ -41,9 +42,15 @@ class Workflow:
 
     def __post_init__(self) -> None:
         """Raises `CallerError`."""
-        from .workflows.auditing import named_models, vet
+        from .workflows.auditing import audit, vet
         from .workflows.reading import canonical, checked, document
 
+        models: Any = self.models
+        object.__setattr__(self, "models", tuple(models) if isinstance(models, list) else models)
+        names("workflow: models", self.models)
+        parameters("workflow: params", self.params)
+        if not isinstance(self.caps, Caps):
+            raise CallerError(f"workflow: caps={self.caps!r:.60}, expected Caps(...)")
         source: Any = self.source
         if isinstance(source, str):
             found = document(source, self.caps)
@@ -51,9 +58,10 @@ class Workflow:
             found = checked(json.loads(_dumped(source)), self.caps)
         else:
             raise CallerError(f"workflow: expected its text or data as `source`, got {type(source).__name__}")
-        vet(found, self.trusted, self.models or None)
+        vetted = vet(found, self.trusted, tuple(self.models) or None)
+        audit(found, self.caps, vetted.costs)
         object.__setattr__(self, "source", canonical(found))
-        object.__setattr__(self, "models", tuple(self.models) or named_models(found))
+        object.__setattr__(self, "models", tuple(self.models) or vetted.models)
 
     @classmethod
     def of(cls, data: Mapping[str, Any] | list[Any] | str, **settings: Any) -> Workflow:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import anyio
 import pytest
 
-from satisfice import Engine, Price, ScriptedModel, SingleShot
+from satisfice import Engine, Price, ScriptedModel, SelfConsistency, SingleShot
 from satisfice.cli import main
+from satisfice.cli.listings import EXAMPLES
+from satisfice.cli.solving import Watching
+from satisfice.scheduler.events import Received, Started
+from satisfice.strategies.registry import strategy_of
 
 ASK_FIRST = """
 from satisfice import Answer, Ask, Candidate
@@ -150,6 +155,72 @@ def test_a_waiting_run_is_answered_from_the_command_line(cli, tmp_path, monkeypa
     assert (code, out.strip()) == (0, "Rome"), err
     code, error = _error(cli, "runs", "answer", run, "Rome")
     assert (code, error["code"]) == (2, "caller")
+
+
+def test_one_strategy_is_told_whole(cli):
+    code, out, _ = cli("strategies", "tree_search")
+    assert code == 0
+    assert "one of bfs, dfs, beam, mcts, ab_mcts" in out
+    assert "example: --strategy 'tree_search:" in out
+    assert json.loads(cli("strategies", "fusion", "--json")[1])["takes"]["method"]["default"] == "synthesis"
+    assert json.loads(cli("strategies", "--json")[1])[0]["takes"]["params"]["default"]["max_tokens"] == 512
+    code, error = _error(cli, "strategies", "tree_serch")
+    assert (code, error["nearest"]) == (2, "tree_search")
+    _, error = _error(cli, "strategies", "nothing_like_it")
+    assert "workflow" in error["message"]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"workflow"}))
+def test_the_examples_are_strategies(name):
+    assert callable(strategy_of(f"{name}:{EXAMPLES[name]}"))
+
+
+def test_what_an_interrupted_run_says():
+    watching = Watching(as_json=True)
+    assert watching.interrupted(True) == "interrupted before anything was sent"
+    with watching as tell:
+        tell(Started("r1", "single_shot", ("m",)))
+        tell(Received("r1", "0", "sample", "4", None, 0.5, 12))
+    assert watching.interrupted(True) == (
+        "interrupted; $0.5000, 12 tokens in 1 replies so far (what was under way is billed); "
+        "go on with: satisfice runs resume r1"
+    )
+    assert "not kept" in watching.interrupted(False)
+
+
+def test_ctrl_c_names_the_run(cli, monkeypatch):
+    """Click wraps the interruption; what it says has to come through."""
+
+    async def cut_off(*_, **__):
+        raise KeyboardInterrupt("interrupted; go on with: satisfice runs resume r1")
+
+    monkeypatch.setattr("satisfice.cli.solving.interruptible", cut_off)
+    monkeypatch.setattr("satisfice.scheduler.engine.Engine.__aenter__", _itself)
+    monkeypatch.setattr("satisfice.scheduler.engine.Engine.__aexit__", _itself)
+    code, error = _error(cli, "solve", "x", "--calls", "1", "--model", "local/smollm2")
+    assert (code, error["code"]) == (130, "interrupted")
+    assert "runs resume r1" in error["message"]
+
+
+async def _itself(engine, *_):
+    return None
+
+
+@pytest.mark.parametrize(("strategy", "warned"), [(SingleShot(), True), (SelfConsistency(samples=2), True)])
+def test_tools_that_nothing_can_use_are_told(strategy, warned):
+    def add(a: int, b: int) -> int:
+        """The sum."""
+        return a + b
+
+    async def solve(**more):
+        engine = Engine("m", journal=False, **more)
+        engine.register("m", ScriptedModel(["Answer: 7"] * 4), Price.per_million(1, 4))
+        async with engine:
+            return await engine.solve("3+4?", budget=1, answer="number", strategy=strategy)
+
+    warnings = anyio.run(partial(solve, tools={"add": add})).warnings
+    assert any("(add)" in said and "react" in said for said in warnings) is warned
+    assert not anyio.run(solve).warnings
 
 
 @pytest.mark.local

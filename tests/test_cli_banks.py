@@ -85,3 +85,51 @@ def test_import_info_evaluate_fit(run, samples, tmp_path):
     assert sum(weight for _, _, weight in policy["voting"]) == pytest.approx(1)
     fitted = json.loads(run("evaluate", "--bank", "bank", "--policy", "policy.json", "--resamples", "5", "--json"))
     assert next(r for r in fitted["rows"] if r["name"] == "self_consistency")["calibration"]["fitted"] is True
+
+
+def test_a_strategy_that_always_fails_is_an_error(samples, tmp_path, monkeypatch, capsysbinary):
+    """And rows are called what they were called on the command line."""
+    (tmp_path / "faulty.py").write_text("def plan(task):\n    raise ValueError('never')\n    yield\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    codes = []
+    for args in (
+        ("bank", "import", "samples.csv", "--out", "b"),
+        ("evaluate", "--bank", "b", "--strategy", "self_consistency:samples=2", "--resamples", "1"),
+        ("evaluate", "--bank", "b", "--strategy", "faulty:plan", "--resamples", "1"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["satisfice", *args])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        codes.append(stop.value.code or 0)
+    out, err = (text.decode() for text in capsysbinary.readouterr())
+    assert codes == [0, 0, 5], err
+    assert "self_consistency:samples=2 " in out
+    assert "faulty:plan ended in a fault" in err
+
+
+def test_fit_and_evaluate_a_cascade_of_single_draws(run, tmp_path):
+    dice, rows = random.Random(4), []
+    for q in range(60):
+        for model, p, cost in (("cheap", 0.5, "0.001"), ("dear", 0.95, "0.02")):
+            answer = "A" if dice.random() < p else "B"
+            rest = (answer, int(answer == "A"), 50, 20, "recorded", cost, "recorded")
+            rows.append(["exam", f"q{q}", f"Question {q}?", "A", model, "cot", 0, *rest])
+    with (tmp_path / "samples.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    run("bank", "import", "samples.csv", "--out", "bank")
+    said = run("fit", "--bank", "bank", "--out", "policy.json")
+    assert "voting: declared: only 0" in said
+    assert "cheap>dear" in said
+    spec = 'cascade:stages=["single_shot:model=cheap","single_shot:model=dear"]'
+    assert spec in said
+    args = ("evaluate", "--bank", "bank", "--policy", "policy.json", "--worth", "1", "--resamples", "1")
+    report = json.loads(run(*args, "--strategy", spec, "--json"))
+    (row,) = [r for r in report["rows"] if r["model"] == "cheap + dear"]
+    assert (row["questions"], row["calls"], row["misses"]) == (60, 2.0, 0)
+    told = run(*args, "--strategy", "cascade")
+    assert "note: cascade on cheap (and 1 more rows): " in told
+    assert "its stages name no models" in told
+    assert "note: roles on cheap (and 1 more rows): cannot be replayed on this bank: its first step" in run(
+        *args, "--strategy", "roles"
+    )

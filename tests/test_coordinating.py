@@ -15,6 +15,7 @@ from satisfice.core.task import Task
 from satisfice.experiments.coordinating import Question, Trained, score, train
 from satisfice.experiments.intervals import paired, wilson
 from satisfice.strategies.coordinators import Coordinator, Fixed, Linear
+from satisfice.strategies.react import React
 from satisfice.strategies.roles import Roles
 from satisfice.testing.driver import Script
 
@@ -107,7 +108,27 @@ def test_a_noisy_score_of_a_head_is_not_its_luckiest_draw() -> None:
     assert all(abs(w) < 1 for w in trained.weights)
 
 
-@pytest.mark.parametrize("bad", [{"size": 0}, {"size": 1}, {"evaluations": 3}, {"spread": 0.0}, {"start": (1.0,)}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"size": 0},
+        {"size": 1},
+        {"evaluations": 3},
+        {"spread": 0.0},
+        {"start": (1.0,)},
+        {"seed": -1},
+        {"population": 1},
+        {"spread": float("inf")},
+        {"start": (0, 0, 0, float("nan"))},
+    ],
+)
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(CallerError, match="train"):
         train(lambda weights, generation: 0.0, **{"size": 4, **bad})  # type: ignore[arg-type]
+
+
+def test_scores_are_finite_and_a_refused_task_is_no_wrong_answer() -> None:
+    with pytest.raises(CallerError, match="finite scores"):
+        train(lambda weights, generation: float("nan"), 4)
+    with pytest.raises(CallerError, match="react needs tools"):
+        score(React(), questions(2, 0), world())

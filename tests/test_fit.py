@@ -72,6 +72,17 @@ def test_single_draws_cannot_show_agreement() -> None:
         fit(planted(100, 1, 0.5))
 
 
+def test_ladders_and_verifiers_are_fitted_where_voting_cannot_be() -> None:
+    bank = planted(100, 1, 0.5)
+    better = {(q, "n", a): (Draw(0, "right", "right", True, 10, 30, 9000),) for q, _, a in bank.draws}
+    policy = fit(Bank(bank.questions, {**bank.draws, **better}))
+    assert not policy.fitted
+    assert (policy.voting, policy.success) == (Policy().voting, Policy().success)
+    assert set(policy.cascades) == {"m>n"}
+    assert "only 0 (question, model, arm)" in str(policy.provenance["voting"])
+    assert "held_out_log_loss" not in policy.provenance
+
+
 def test_votes_of_a_group() -> None:
     def row(*keys: str | None) -> tuple[Draw, ...]:
         return tuple(Draw(i, k if k != "?" else None, k or None, k == "right") for i, k in enumerate(keys))

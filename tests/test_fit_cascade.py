@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -11,7 +12,7 @@ from satisfice.budgets.budget import Budget
 from satisfice.budgets.policy import Policy
 from satisfice.core.errors import CallerError, UnknownName
 from satisfice.experiments import Bank, BankTariff, Deck, Draw, Question, fit, fit_cascades
-from satisfice.experiments.cascading import accepts, front, main_arms
+from satisfice.experiments.cascading import accepts, front, main_arms, mean_costs
 from satisfice.experiments.replaying import run_on
 from satisfice.strategies import Cascade, SingleShot
 
@@ -114,4 +115,39 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_cascades(planted(), [("cheap",)])
     with pytest.raises(CallerError, match="30 are needed"):
         fit_cascades(planted(20), [("cheap", "dear")])
+    with pytest.raises(CallerError, match="twice"):
+        fit_cascades(planted(), [("cheap", "cheap")])
     assert fit_cascades(planted(20)) == {}
+    assert fit_cascades(planted(), ["cheap>dear"]) == fit_cascades(planted(), [("cheap", "dear")])
+
+
+def priced(bank: Bank, nanos: dict[str, int | None]) -> Bank:
+    """The bank with these costs; a draw takes as many tokens as its model has letters."""
+    made = {
+        (q, m, a): tuple(replace(d, nanos=nanos[m], completion_tokens=len(m), prompt_tokens=0) for d in row)
+        for (q, m, a), row in bank.draws.items()
+    }
+    return Bank(bank.questions, made)
+
+
+@pytest.mark.parametrize(
+    ("nanos", "costs"),
+    [
+        ({"cheap": 1_000, "middle": None, "dear": 30_000}, {"cheap": 5e-6, "middle": 6e-6, "dear": 4e-6}),
+        ({"cheap": 0, "middle": 2_000, "dear": 30_000}, {"cheap": 0.0, "middle": 2e-6, "dear": 3e-5}),
+        ({"cheap": 0, "middle": 0, "dear": 0}, {"cheap": 5e-6, "middle": 6e-6, "dear": 4e-6}),
+    ],
+)
+def test_dollars_and_tokens_do_not_mix(nanos: dict[str, int | None], costs: dict[str, float]) -> None:
+    bank = priced(planted(60), nanos)
+    found = mean_costs({model: bank.of_arm(model, "x") for model in NANOS})
+    assert found == pytest.approx(costs)
+    assert fit_cascades(bank, ["cheap>dear"])["cheap>dear"].costs in ((5e-6, 4e-6), (0.0, 3e-5), (1e-6, 3e-5))
+
+
+def test_models_are_compared_on_the_questions_that_all_have() -> None:
+    """The dear model was recorded on easy questions only: there it is no better than the middle one."""
+    bank = planted()
+    rows = {model: bank.of_arm(model, "x") for model in NANOS}
+    easy = {q: row for q, row in rows["dear"].items() if int(q[1:]) % 2 == 0 and rows["middle"][q][0].correct}
+    assert front({"middle": rows["middle"], "dear": easy}) == ["middle"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import nan
 from random import Random
 
 import pytest
 
-from satisfice.core.errors import CallerError, UnknownName
+from satisfice.core.errors import CallerError, UnknownName, UnpricedModel
 from satisfice.core.task import Task
 from satisfice.experiments import Bank, Draw, Question
 from satisfice.experiments.gating import Rows, cross_fitted, fit_gate, measure_gate, rows_of
@@ -78,7 +80,7 @@ def test_rows_of_a_bank() -> None:
     }
     rows = rows_of(Bank(questions, draws), ("a", "b"))
     assert (rows.success, rows.folds) == (((0.5, 1.0), (1.0, 0.0)), (0, 1))
-    assert rows.dollars[0] == (1.0, 0.0)
+    assert rows.dollars[0] == pytest.approx((1.0, nan), nan_ok=True)  # what nobody recorded was not free
     with pytest.raises(UnknownName):
         rows_of(Bank(questions, draws), ("a", "c"))
 
@@ -90,3 +92,19 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_gate(world(60), loss="entropy")  # type: ignore[arg-type]
     with pytest.raises(CallerError, match="0 or more"):
         fit_gate(world(60), balance=-1.0)
+    with pytest.raises(CallerError, match="0 or more"):
+        fit_gate(world(60), price=nan)
+    with pytest.raises(CallerError, match="buckets"):
+        fit_gate(world(60), buckets=2.5)  # type: ignore[arg-type]
+    unpriced = replace(world(60), dollars=((1.0, nan, 4.0),) * 60)
+    assert fit_gate(unpriced) == fit_gate(world(60))
+    with pytest.raises(UnpricedModel):
+        fit_gate(unpriced, price=0.1)
+
+
+def test_a_gate_is_measured_on_its_own_arms_only() -> None:
+    gate, rows = fit_gate(world(60)), world(60)
+    pairs = replace(rows, success=tuple(row[:2] for row in rows.success))
+    for other, k in ((pairs, 1), (rows, 0), (rows, 4), (rows.take([]), 1)):
+        with pytest.raises(CallerError, match="do not fit"):
+            measure_gate(gate, other, k)

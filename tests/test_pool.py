@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from satisfice.budgets.budget import Budget
 from satisfice.budgets.checking import DrawBelief
 from satisfice.budgets.rounds import RoundsBelief
 from satisfice.budgets.voting import VotingBelief
@@ -16,7 +17,7 @@ from satisfice.core.plans import Answer, Outcome, Plan
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Judgement, Verdict
 from satisfice.scheduler.offline import perform
-from satisfice.strategies import SelfConsistency, SingleShot
+from satisfice.strategies import BestOfN, Cascade, Fusion, SelfConsistency, SingleShot
 from satisfice.strategies.pool import Pool
 from satisfice.strategies.prompting import thinking
 from satisfice.testing.belief import BeliefContract
@@ -94,6 +95,56 @@ def test_two_checks_of_one_name_are_not_mistaken_for_each_other() -> None:
     )
     _, asked = told(Pool.of(task).start(), Verdict(0.1))
     assert asked == 2
+
+
+class Rubric:
+    """A judge like the next one by name; each says what it asks a model for."""
+
+    name = "judge"
+
+    def __init__(self, says: float) -> None:
+        self.says = says
+
+    def needs(self, task: Task) -> tuple[Sample, ...]:
+        return (thinking_of(f"judge {self.says}"),)
+
+    def __call__(self, task: Task, candidate: Candidate) -> Plan[Verdict]:
+        yield from self.needs(task)[0]
+        return Verdict(self.says)
+
+
+def thinking_of(text: str) -> Sample:
+    return ask(text, candidate=False)
+
+
+@pytest.mark.parametrize(
+    "strategy", [Cascade((BestOfN(samples=1), SelfConsistency(samples=1))), Fusion((BestOfN(samples=1),), "vote")]
+)
+def test_two_checks_of_one_name_are_paid_once_each(strategy: Any) -> None:
+    checks = (Rubric(0.3), Rubric(0.6))
+    script = Script(text=lambda asked, seed: "Answer: 1")
+    run = perform(make_run(strategy, Task.of("?", "number", checks=checks), Budget(usd=1, worth=float("inf"))), script)
+    assert sorted(asked for asked in script.asked if asked.startswith("judge")) == ["judge 0.3", "judge 0.6"]
+    told = {(j.verifier, j.verdict.score) for j in run.verdicts.told}
+    assert told == {("judge#1", 0.3), ("judge#2", 0.6)}
+
+
+def test_verdicts_of_checks_alike_are_told_apart() -> None:
+    def other(task: Task, candidate: Candidate) -> Verdict:
+        return Verdict(0.5)
+
+    def judge(task: Task, candidate: Candidate) -> Verdict:
+        return Verdict(0.5)
+
+    other.__name__ = "judge"
+    checks = (judge, graded, other)
+    pool = Pool.of(
+        Task.of("?", "number", checks=checks).knowing((one("2"),), (Judgement("judge#2", "a1", Verdict(0.6)),))
+    )
+    _, asked = told(pool.start(), Verdict(0.1))
+    assert asked == 2
+    assert pool.judged["2"].said == {0: ("judge", 0.1), 1: ("graded", 0.1), 2: ("judge", 0.6)}
+    assert {j.verifier for j in pool.onward().judged} == {"judge#1", "judge#2", "graded"}
 
 
 def test_an_outcome_is_taken_up_with_its_answer() -> None:

@@ -96,7 +96,7 @@ def test_one_line_of_text() -> None:
     [
         ("self_consistenc", UnknownName, "self_consistency"),
         ("self_consistency:sample=3", CallerError, "samples"),
-        ("self_consistency:samples", UnknownName, "cannot load"),
+        ("self_consistency:samples", CallerError, "self_consistency:samples=VALUE"),
         ("self_consistency:samples=1,samples=2", CallerError, "twice"),
         ('single_shot:params={"temperature": -1}', CallerError, "temperature"),
         ('single_shot:params={"warmth": 1}', CallerError, "warmth"),

@@ -190,6 +190,14 @@ def test_a_rubric_is_shown() -> None:
     assert sum("Prefer whole numbers." in text for text in seen) == 6
 
 
+@pytest.mark.parametrize(
+    "settings", [{"samples": 0}, {"samples": 2.5}, {"samples": "3"}, {"most": 0}, {"params": None}]
+)
+def test_bad_values_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(CallerError, match=next(iter(settings))):
+        BestOfN(**settings)
+
+
 def test_bad_settings() -> None:
     with pytest.raises(CallerError, match="samples"):
         BestOfN(tournament_model="judge")

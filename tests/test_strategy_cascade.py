@@ -15,20 +15,21 @@ from satisfice.budgets.priors import DEFAULT_PRIORS
 from satisfice.budgets.purse import Purse
 from satisfice.budgets.voting import VotingBelief
 from satisfice.core.belief import Belief, Ladder
-from satisfice.core.completions import Completion, Usage
-from satisfice.core.effects import Sample
+from satisfice.core.completions import Completion, Message, Params, Usage
+from satisfice.core.effects import Choose, Offer, Sample, Within
 from satisfice.core.errors import BadQuery, BadSettings, CallerError, ModelRefused
-from satisfice.core.plans import Strategy
+from satisfice.core.plans import Plan, Strategy
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
 from satisfice.scheduler.decisions import Economics
 from satisfice.scheduler.nodes import Call, Reply
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
-from satisfice.scheduler.tariff import PriceList, Rate
-from satisfice.strategies import BestOfN, Cascade, Fusion, SelfConsistency, SingleShot
+from satisfice.scheduler.tariff import PriceList, Rate, quote_step
+from satisfice.strategies import BestOfN, Cascade, Experts, Fusion, SelfConsistency, SingleShot
 from satisfice.strategies.registry import address_of, find, models_of, settings_of, strategy_of
 from satisfice.testing.belief import BeliefContract
+from satisfice.testing.driver import make_run
 from satisfice.testing.strategy import StrategyContract
 from satisfice.verifiers import Check
 
@@ -290,6 +291,12 @@ def test_votes_of_a_weak_model_are_carried_only_on_request() -> None:
         {"thresholds": ()},
         {"thresholds": (0.5, 0.5)},
         {"thresholds": (1.5,)},
+        {"thresholds": 0.5},
+        {"thresholds": (True,)},
+        {"stages": (SingleShot, SingleShot)},
+        {"stages": "single_shot"},
+        {"carry": "yes"},
+        {"share": "half"},
         {"thresholds": (float("nan"),)},
         {"accept": "luck"},
         {"share": 0},
@@ -322,3 +329,37 @@ def test_a_ladder_that_does_not_fit_is_refused(tmp_path: Any) -> None:
 def test_a_policy_without_cascades_still_loads(tmp_path: Any) -> None:
     (tmp_path / "old.json").write_text('{"format": 1, "name": "old"}')
     assert Policy.load(tmp_path / "old.json").priors().ladders == {}
+
+
+def test_lists_and_one_stage_alone_are_understood() -> None:
+    assert Cascade([SingleShot(model="a"), SingleShot(model="b")], [0.7]) == Cascade(  # type: ignore[arg-type]
+        (SingleShot(model="a"), SingleShot(model="b")), (0.7,)
+    )
+    assert Cascade(SingleShot()) == Cascade((SingleShot(),))  # type: ignore[arg-type]
+
+
+class Judge:
+    """A judge that asks a model once."""
+
+    name = "judge"
+
+    def needs(self, task: Task) -> tuple[Sample, ...]:
+        return (Sample((Message("user", "judge"),), None, None, Params(max_tokens=8)),)
+
+    def __call__(self, task: Task, candidate: Candidate) -> Plan[Verdict]:
+        yield from self.needs(task)[0]
+        return Verdict(0.5)
+
+
+@pytest.mark.parametrize(
+    "strategy", [Cascade(), Fusion((SingleShot(),) * 2, "vote"), Experts((SingleShot(),)), Fusion((BestOfN(),))]
+)
+def test_a_judge_is_in_the_price_of_every_step_that_brings_a_candidate(strategy: Any) -> None:
+    task = Task.of("How much is 1 + 1?", "number", checks=(Judge(),))
+    first = next(strategy(task))
+    assert isinstance(first, Offer | Choose)
+    for step in [first.step] if isinstance(first, Offer) else [option.step for option in first.options]:
+        tariff = make_run(strategy, task).tariff
+        withins = sum(isinstance(effect, Within) for effect in step)
+        assert quote_step(tariff, step).worst.calls == 2 * withins, "a draw and a verdict for each, and no more"
+    assert quote_step(tariff, strategy.needs(task)).worst.calls == 2

@@ -183,6 +183,41 @@ def test_an_agent_has_one_vote_its_last_answer() -> None:
     assert answer_of(run)[0] == "3"
 
 
+def test_an_answer_that_nobody_stands_by_has_no_vote() -> None:
+    """1, 2, 3, then 2, 1, 3, then 2, 1, 2: two stand by 2, one by 1."""
+    said = {"one": ["1", "2", "2"], "two": ["2", "1", "1"], "three": ["3", "3", "2"]}
+    script = Script(text=lambda asked, seed: f"Answer: {said[role_of(asked)].pop(0)}")
+    assert answer_of(offline(rich(Debate(agents=ROLES, rounds=2)), script)) == ("2", "agreed")
+
+
+def test_an_answer_that_somebody_comes_back_to_is_not_checked_again() -> None:
+    seen = []
+
+    def fair(task: Task, candidate: Candidate) -> Verdict:
+        seen.append(candidate.key)
+        return Verdict(0.5)
+
+    said = {"one": ["1", "2", "1"], "two": ["2", "3", "3"], "three": ["4", "4", "4"]}
+    script = Script(text=lambda asked, seed: f"Answer: {said[role_of(asked)].pop(0)}")
+    offline(rich(Debate(agents=ROLES, rounds=2), number(fair)), script)
+    assert not any(said.values())
+    assert sorted(filter(None, seen)) == ["1", "2", "3", "4"]
+
+
+def test_a_judge_of_two_minds_casts_no_vote() -> None:
+    run = offline(
+        rich(Debate(agents=("one", "three"), rounds=0, final="judge")),
+        judge(lambda claims: "3" if claims[0] == "1" else "8"),
+    )
+    assert answer_of(run) == ("1", "agreed")
+
+
+@pytest.mark.parametrize("settings", [{"final": "judge"}, {"keep": 0.5}])
+def test_any_label_seeds_it(settings: dict[str, Any]) -> None:
+    run = offline(rich(Debate(agents=ROLES, rounds=1, **settings), replace(number(), label="\ud800")), judge(max))
+    assert run.error is None
+
+
 def test_a_reply_in_no_form_is_a_claim_and_counts() -> None:
     script = stubborn({"one": "I'd say 42", "two": '{"claim": "it is 42", "answer": 42}', "three": "Answer: 7"})
     run = offline(rich(Debate(agents=ROLES, rounds=1)), script)
@@ -262,6 +297,12 @@ def test_a_slow_agent_is_not_waited_for() -> None:
     run = offline(rich(Debate(agents=ROLES, quorum=2)), Slow(text=swayed))
     assert answer_of(run)[0] == "42"
     assert run.books.now < 100
+
+
+@pytest.mark.parametrize("flood", [" ", "\n", "{", "[", '{"claim":', "- claim", "claim :\n", "*_"])
+def test_a_flood_is_read_in_linear_time(flood: str) -> None:
+    text = flood * (1_000_000 // len(flood))
+    assert Statement.of(0, Candidate(text + "x", "7", "7")).shown(50).text.endswith("7")
 
 
 def judge(choose: Any) -> Script:
@@ -372,7 +413,6 @@ def test_text_is_debated_without_the_form() -> None:
         ({"agents": 0}, "agents"),
         ({"agents": True}, "agents"),
         ({"agents": ()}, "agents"),
-        ({"agents": "ab"}, "agents"),
         ({"agents": 2.5}, "agents"),
         ({"agents": ({"rol": "x"},)}, "agents"),
         ({"agents": (3,)}, "agents"),
@@ -381,6 +421,10 @@ def test_text_is_debated_without_the_form() -> None:
         ({"keep": 1.5}, "keep"),
         ({"final": "coin"}, "final"),
         ({"quorum": 4}, "quorum"),
+        ({"quorum": 1.5}, "quorum"),
+        ({"topology": "ring", "edges": ((0, 1),)}, "edges and topology"),
+        ({"dissent": "maybe"}, "dissent"),
+        ({"rounds": True}, "rounds"),
         ({"topology": "torus"}, "topology"),
         ({"edges": ((0, 3),)}, "edge"),
         ({"edges": ((1, 1),)}, "edge"),
@@ -392,6 +436,24 @@ def test_text_is_debated_without_the_form() -> None:
 def test_bad_settings_are_named(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(CallerError, match=match):
         find("debate", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"agents": "ab"},
+        {"models": "abc"},
+        {"models": ("a", 3)},
+        {"params": None},
+        {"quorum": 1.5},
+        {"quorum": 0},
+        {"keep": "all"},
+        {"dissent": "maybe"},
+    ],
+)
+def test_bad_values_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(CallerError, match=next(iter(settings))):
+        Debate(**settings)
 
 
 def test_settings_are_stored_and_found_again() -> None:

@@ -46,9 +46,9 @@ def says(word: int | str) -> Strategy:
     return Told(str(word))
 
 
-def fixed(*scores: float, bias: tuple[float, ...] = ()) -> Gate:
+def fixed(*scores: float) -> Gate:
     """A gate that scores arms alike on every question."""
-    return Gate(tuple((score, *(0.0,) * (PLAIN - 1)) for score in scores), bias)
+    return Gate(tuple((score, *(0.0,) * (PLAIN - 1)) for score in scores))
 
 
 ARMS: tuple[Strategy, ...] = (SingleShot(), SelfConsistency(samples=2), SelfConsistency(most=3))
@@ -136,14 +136,6 @@ def test_all_arms_failing_says_why() -> None:
     assert "branches failed" in str(run.error)
 
 
-def test_the_bias_shifts_the_choice_and_not_the_vote() -> None:
-    biased = fixed(2.0, 0.0, 0.1, bias=(0.0, 5.0, 0.0))
-    order, weights = ranking(biased, 3, Task.of("q", "number"))
-    assert order == [1, 0, 2]
-    assert weights == ranking(fixed(2.0, 0.0, 0.1), 3, Task.of("q", "number"))[1]
-    assert done(Experts((says(1), says(2), says(3)), 2, biased))[2] == "1"
-
-
 def test_untrained_arms_take_turns() -> None:
     firsts = Counter(ranking(None, 4, Task.of(f"question {i}"))[0][0] for i in range(2000))
     assert all(400 < firsts[i] < 600 for i in range(4))
@@ -181,6 +173,12 @@ def test_features_tell_kinds_of_questions_apart() -> None:
         {"arms": ("single_shot",)},
         {"k": 0},
         {"k": 3},
+        {"k": 1.5},
+        {"k": True},
+        {"gate": "foo"},
+        {"arms": (SingleShot,)},
+        {"share": "x"},
+        {"seconds": float("nan")},
         {"gate": fixed(1.0)},
         {"share": 2.0},
         {"seconds": 0.0},
@@ -192,22 +190,30 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "bias"),
+    "weights",
     [
-        ((), ()),
-        (((1.0,),), ()),
-        (((0.0,) * PLAIN, (0.0,) * (PLAIN + 1)), ()),
-        (((0.0,) * PLAIN,), (1.0, 2.0)),
-        (((float("nan"),) * PLAIN,), ()),
+        (),
+        ((1.0,),),
+        ((0.0,) * PLAIN, (0.0,) * (PLAIN + 1)),
+        ((float("nan"),) * PLAIN,),
+        (("1",) * PLAIN,),
+        ("x" * PLAIN,),
+        (None,),
+        "foo",
+        5,
     ],
 )
-def test_a_gate_that_is_none_is_refused(weights: Any, bias: Any) -> None:
+def test_a_gate_that_is_none_is_refused(weights: Any) -> None:
     with pytest.raises(CallerError, match="Gate"):
-        Gate(weights, bias)
+        Gate(weights)
+
+
+def test_a_gate_takes_lists() -> None:
+    assert Gate([[0.0] * PLAIN]) == Gate(((0.0,) * PLAIN,))  # type: ignore[arg-type, list-item]
 
 
 def test_it_is_stored_and_found() -> None:
     arms = (SingleShot(model="a"), SelfConsistency(samples=3, model="b"))
-    one = Experts(arms, 2, fixed(1.0, 2.0, bias=(0.5, 0.0)))
+    one = Experts(arms, 2, fixed(1.0, 2.0))
     assert find(address_of(one), **settings_of(one)) == one
     assert models_of(one) == ("a", "b")

@@ -10,14 +10,15 @@ import pytest
 from satisfice.budgets.beliefs import Unstarted
 from satisfice.budgets.budget import Budget
 from satisfice.core.completions import Message, Params
-from satisfice.core.effects import Offer, Sample
-from satisfice.core.errors import CallerError, ModelRefused
+from satisfice.core.effects import Offer, Sample, Score, Within
+from satisfice.core.errors import CallerError, GatherFailed, ModelRefused
 from satisfice.core.plans import Answer, Plan, Strategy
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
 from satisfice.strategies import BestOfN, Fusion, SelfConsistency, SingleShot
+from satisfice.strategies.fusion import _seeing as seeing
 from satisfice.strategies.fusion import views
 from satisfice.strategies.registry import address_of, find, models_of, settings_of, strategy_of
 from satisfice.testing.driver import FOREVER, Script, make_run
@@ -339,6 +340,14 @@ def test_a_comparison_cannot_forge_the_end_of_its_quotation() -> None:
         {"top": 0},
         {"layers": 0},
         {"orders": 0},
+        {"orders": 1.5},
+        {"top": 1.5},
+        {"at_least": 1.5},
+        {"members": (SingleShot,)},
+        {"members": "single_shot"},
+        {"model": 5},
+        {"params": None},
+        {"method": []},
     ],
 )
 def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
@@ -352,3 +361,61 @@ def test_it_is_stored_and_found() -> None:
     assert set(models_of(one)) == {"a", "b", "judge"}
     text = 'fusion:members=["single_shot","self_consistency:samples=3"],method=vote'
     assert strategy_of(text) == Fusion((SingleShot(), SelfConsistency(samples=3)), "vote")
+
+
+def test_lists_and_one_member_alone_are_understood_and_text_is_shown_the_form() -> None:
+    assert Fusion([SingleShot()]) == Fusion((SingleShot(),)) == Fusion(SingleShot())  # type: ignore[arg-type]
+    with pytest.raises(CallerError, match=r'fusion:members=\["single_shot"'):
+        Fusion(("single_shot",))  # type: ignore[arg-type]
+    with pytest.raises(CallerError, match=r"SingleShot\(\)"):
+        Fusion((SingleShot,))  # type: ignore[arg-type]
+
+
+def test_what_is_known_has_one_vote() -> None:
+    def text(asked: str, seed: int) -> str:
+        return "A" if "You compare two answers" in asked else "Answer: 3"
+
+    known = Candidate("Answer: 7", "7", "7", path="k1")
+    members = (SelfConsistency(samples=1), BestOfN(samples=1, tournament_model="m"))
+    run = done(Fusion(members, "vote"), Script(text=text), number().knowing((known,)))
+    assert key(run) == "3"
+
+
+def test_a_label_that_is_no_text_ends_nothing() -> None:
+    task = Task.of(QUERY, "number", label="\ud800")
+    assert key(done(Fusion((says(1), says(2), says(1))), world(lambda asked: "Answer: 9"), task)) == "9"
+
+
+def test_layers_ask_the_same_question() -> None:
+    task = number()
+    assert seeing(task, [Candidate("Answer: 1", "1", "1")]).id == task.id
+
+
+def test_some_members_failing_leaves_the_others_and_all_failing_says_why() -> None:
+    run = done(Fusion((says("fail"), says(1)), "vote"), world(lambda asked: "?"))
+    assert (key(run), run.error) == ("1", None)
+    run = done(Fusion((says("fail"), says("fail")), "vote"), world(lambda asked: "?"))
+    assert isinstance(run.error, GatherFailed)
+    assert [type(error) for error in run.error.errors] == [ModelRefused] * 2
+
+
+@pytest.mark.parametrize("method", ["synthesis", "blend", "layers"])
+def test_a_step_is_priced_with_the_checks_that_its_answers_meet(method: Any) -> None:
+    checks, seen = (half, Check(lambda n: 0.5, name="other")), []
+
+    def watched(task: Task) -> Plan[Answer]:
+        plan, reply = Fusion((says(1), says(2), says(3)), method, orders=2)(task), None
+        while True:
+            try:
+                effect = plan.send(reply)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            step = effect.step if isinstance(effect, Offer) else ()
+            mine = sum(isinstance(e, Score) and any(e.verifier is check for check in checks) for e in step)
+            brought = sum(isinstance(e, Within) or (isinstance(e, Sample) and e.task is not None) for e in step)
+            seen.extend([(brought, mine)] if brought else [])
+            reply = yield effect
+
+    done(watched, world(lambda asked: "Answer: 9"), number(*checks))
+    assert {"synthesis": [2], "blend": [2, 2], "layers": [3, 2]}[method] == [brought for brought, _ in seen]
+    assert all(mine == 2 * brought for brought, mine in seen)

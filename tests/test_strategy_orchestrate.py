@@ -182,3 +182,35 @@ def test_whatever_a_model_writes_is_a_workflow_or_a_caller_error(text: str) -> N
     except CallerError:
         return
     assert flow.buys <= 16
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"name": "react"},
+        {"name": "single_shot", "settings": {"params": [1]}},
+        {"name": "single_shot", "settings": {"params": "x"}},
+        {"name": "single_shot", "settings": {"model": 5}},
+        {"name": "single_shot", "settings": {"model": {"@": "subprocess:Popen", "args": ["true"]}}},
+        {"name": "experts", "settings": {"gate": {"weights": [["a"]]}}},
+        {"name": "tree_search", "settings": {"value": {"votes": 1}}},
+        {"name": "best_of_n"},
+    ],
+)
+def test_whatever_is_written_there_is_an_answer(step: dict[str, Any]) -> None:
+    answer, reason = answer_of(run(writes(json.dumps({"steps": [{"do": "strategy", **step}]}))))
+    assert answer == "2" and reason in ("orchestrated", "fallback")
+
+
+@pytest.mark.parametrize("text", ["[{" * 500_000, "```\n" * 100_000 + "[1," * 20_000, "[1" + ",1" * 500_000])
+def test_of_a_flood_only_so_much_is_read(text: str) -> None:
+    with pytest.raises(CallerError):
+        Orchestrate().read(text)
+
+
+@pytest.mark.parametrize(
+    "options", [{"repairs": 1.5}, {"repairs": -1}, {"models": "abc"}, {"caps": None}, {"params": None}]
+)
+def test_bad_settings_are_refused(options: Any) -> None:
+    with pytest.raises(CallerError):
+        Orchestrate(**options)

@@ -14,19 +14,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satisfice import BadQuery, Budget, CallerError, Engine, NobodyToAsk, Price, React, ScriptedModel, Task, Tool
-from satisfice.core.completions import Message
-from satisfice.core.effects import Ask, CallTool, Offer, Sample
+from satisfice.budgets.beliefs import Unstarted
+from satisfice.budgets.resort import LastResort
+from satisfice.budgets.rounds import RoundsBelief
+from satisfice.budgets.voting import VotingBelief
+from satisfice.core.completions import Message, Params
+from satisfice.core.effects import Ask, CallTool, Choice, Choose, Sample
 from satisfice.core.errors import ToolError
 from satisfice.core.plans import Strategy
 from satisfice.core.task import Candidate, Contract
 from satisfice.core.tools import ToolSpec
+from satisfice.core.verdict import Verdict
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.tools import specs_of, toolbox
+from satisfice.strategies import actions
 from satisfice.strategies.actions import Turns, turn_of
 from satisfice.strategies.registry import address_of, find, settings_of
+from satisfice.testing.belief import BeliefContract
 from satisfice.testing.driver import Script, make_run
 from satisfice.testing.strategy import StrategyContract
 from satisfice.verifiers import Check
+
+TURN = Choice(0, 1)  # go on, as there is enough for it
 
 
 def multiply(a: int, b: int = 10) -> int:
@@ -157,7 +166,7 @@ def test_known_candidates_are_on_offer_from_the_start() -> None:
     known = Candidate("Answer: 42", "42", "42", path="a1")
     plan = React()(task().knowing((known,)))
     offer = next(plan)
-    assert isinstance(offer, Offer) and offer.answer is not None and offer.answer.candidate == known
+    assert isinstance(offer, Choose) and offer.answer is not None and offer.answer.candidate == known
     run = make_run(React(), task(Check(lambda n: n == 42)).knowing((known,)))
     perform(run, Tooled("Answer: 1"))
     assert run.outcome and run.outcome.reason == "verified" and run.root.purse.posted[2] == 0
@@ -184,6 +193,70 @@ def test_at_every_step_the_best_so_far_is_on_offer() -> None:
         run = make_run(React(), task(), Budget(calls=calls))
         seen.append(given_by(perform(run, script)))
     assert seen == ["41", "41", "42"]
+
+
+class Dutiful(Tooled):
+    """Calls the tool until it is told that this is the last turn."""
+
+    def answer(self, call: Any) -> Any:
+        self.texts = "Answer: 42" if "No more actions" in call.effect.messages[-1].content else "Action: tell(n=1)"
+        self.text = lambda asked, seed: self.texts
+        return super().answer(call)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 5])
+def test_the_last_call_that_can_be_paid_is_for_the_answer(calls: int) -> None:
+    script = Dutiful("", tell=lambda n: "word " * 900)
+    run = perform(make_run(React(), task(specs=specs_of(script.tools)), Budget(calls=calls)), script)
+    assert (given_by(run), len(script.told)) == ("42", calls)
+
+
+@pytest.mark.parametrize("tokens", range(1_500, 12_000, 500))
+def test_with_few_tokens_it_still_answers(tokens: int) -> None:
+    script = Dutiful("", tell=lambda n: "\u00e9t\u00e9 " * 900)
+    react = React(params=Params(max_tokens=120, stop=("\nObservation:",)))
+    run = perform(make_run(react, task(specs=specs_of(script.tools)), Budget(tokens=tokens)), script)
+    assert given_by(run) == "42"
+    assert run.root.purse.posted[1] <= tokens
+    if tokens >= 4_000:
+        assert len(script.told) > 1, "there was enough for the tool too"
+
+
+def test_where_a_turn_is_not_worth_its_price_an_answer_may_be() -> None:
+    turn, now = React().needs(task()), None
+    for worth in (1e-9, 0.001, 0.004, 0.1):
+        script = Dutiful("", tell=lambda n: "x")
+        perform(make_run(React(), task(specs=specs_of(script.tools)), Budget(usd=1, worth=worth)), script)
+        now = now or len(script.told)
+    assert turn and now == 1 and len(script.told) == 8
+
+
+def test_a_judge_is_in_the_price_of_a_turn() -> None:
+    for calls in (2, 3, 4, 6):
+        script = Dutiful("", tell=lambda n: "x")
+        asked = task(Judged(), specs=specs_of(script.tools))
+        run = perform(make_run(React(), asked, Budget(calls=calls)), script)
+        assert given_by(run) == "42"
+        assert run.verdicts.told, "there is enough left for the judge"
+
+
+class Judged:
+    """A judge that asks a model once."""
+
+    name = "judge"
+
+    def needs(self, task: Task) -> tuple[Sample, ...]:
+        return (Sample((Message("user", "judge"),), None, None, Params(max_tokens=8)),)
+
+    def __call__(self, task: Task, candidate: Candidate) -> Any:
+        yield from self.needs(task)[0]
+        return Verdict(0.5)
+
+
+class TestLastResort(BeliefContract):
+    @pytest.fixture(params=[Unstarted(), RoundsBelief(1, 3), RoundsBelief(0, 2, VotingBelief(2, 1, 0, 0))])
+    def belief(self, request: pytest.FixtureRequest) -> Any:
+        return LastResort(request.param)
 
 
 # -- what models write ------------------------------------------------------------------------------------------------
@@ -360,17 +433,17 @@ def test_approval() -> None:
     specs = specs_of(toolbox({"pay": Tool(lambda amount: amount, policy="ask", idempotent=True)}))
     act = Candidate("Action: pay(amount='1\u202e0')", thought=True)
     plan = React()(task(specs=specs))
-    *_, ask, call, offer = _stepped(plan, 1, act, "yes", "ok")
+    *_, ask, call, offer = _stepped(plan, TURN, act, "yes", "ok")
     assert isinstance(ask, Ask) and ask.options == ("yes", "no")
     assert ask.question == 'Call the tool \'pay\' with {"amount": "1\\u202e0"}?'
     assert call == CallTool("pay", (("amount", "1\u202e0"),), idempotent=True, approved=True)
-    assert isinstance(offer, Offer)
+    assert isinstance(offer, Choose)
     # Refused: not called, not asked again, and the model is told.
     for refusal in ("no", "maybe", ToolError("nobody there")):
         plan = React()(task(specs=specs))
-        *_, offer, sample, offer_again = _stepped(plan, 1, act, refusal, 1, act)
+        *_, offer, sample, offer_again = _stepped(plan, TURN, act, refusal, TURN, act)
         assert isinstance(sample, Sample) and "did not allow" in sample.messages[-1].content
-        assert isinstance(offer_again, Offer)
+        assert isinstance(offer_again, Choose)
 
 
 # -- in an engine -----------------------------------------------------------------------------------------------------
@@ -457,3 +530,23 @@ async def test_it_resumes_at_every_step_without_a_second_call(tmp_path: Path, en
         made = kept.count("calltool")
         lost = sent.count("calltool") > made
         assert calls == ["pay", "multiply"][made + (1 if lost and made == 0 else 0) :]
+
+
+@pytest.mark.parametrize("schema", [None, [], "x", 5, {"a": None}])
+@pytest.mark.parametrize("required", [None, "a", 5, ["a", None], [[]]])
+def test_a_schema_of_other_people_may_hold_anything(schema: Any, required: Any) -> None:
+    spec = ToolSpec("t", parameters={"type": "object", "properties": schema, "required": required})
+    script = Tooled("Action: t(a=1)", "Answer: 42", t=lambda a=1: a)
+    run = perform(make_run(React(), task(specs=(spec,))), script)
+    assert (given_by(run), run.error) == ("42", None)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    ["Action: {\n", "Action: t(\n", "Action: t[\n", "Action: ```\n", "<tool_call>", "Action: t\n", "t(a)\nAction:"],
+)
+def test_only_the_first_marks_are_looked_at(flood: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    monkeypatch.setattr(actions, "_spelled", lambda text, tools: tried.append(text))
+    turn_of(flood * 2_000, SPECS, Contract("number"))
+    assert len(tried) <= actions.MARKS

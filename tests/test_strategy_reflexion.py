@@ -146,6 +146,9 @@ def test_the_last_try_does_not_win_for_being_the_last(liked: str, key: str) -> N
         ("verdict: not correct", False),
         ("Verdict: right\nno wait\nVerdict: WRONG", False),
         ("It is\nincorrect", False),
+        ("Verdict: not quite right", False),
+        ("It isn't correct.", False),
+        ("It is partially correct.", False),
         ("It is right to be careful.\nHm", None),
         ("", None),
         ("\x00\ud800", None),
@@ -340,6 +343,22 @@ def test_memory_across_runs_needs_names() -> None:
 def test_bad_settings_are_named(settings: dict[str, Any]) -> None:
     with pytest.raises(CallerError, match=next(iter(settings))):
         find("reflexion", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"actor": "x"},
+        {"actor": SelfConsistency},
+        {"topic": 5},
+        {"params": None},
+        {"reflect_params": 1},
+        {"accept": "x"},
+    ],
+)
+def test_bad_values_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(CallerError, match=next(iter(settings))):
+        Reflexion(**settings)
 
 
 def test_settings_are_stored_and_found_again() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from satisfice.budgets.budget import Budget
 from satisfice.core.completions import Params
+from satisfice.core.effects import Sample, Score
 from satisfice.core.errors import CallerError, ModelRefused
 from satisfice.core.plans import Strategy
 from satisfice.core.task import Candidate, Task
@@ -175,8 +176,17 @@ def test_what_a_worker_writes_is_no_verdict_and_what_a_thinker_writes_no_control
         ("This is not correct", False),
         ("That is incorrect.", False),
         ("Looks correct, but there is a mistake.", False),
+        ("I cannot accept this.", False),
+        ("This is not an accepted answer.", False),
+        ("I don't think that this is correct.", False),
+        ("Is it correct? No.", False),
+        ("Verdict: do not accept", False),
+        ("Verdict: accept or revise", None),
+        ("I find no mistakes.", None),
+        ("No mistakes, the answer is correct.", True),
         ("Hm.", None),
         ("", None),
+        ("right " * 200_000, True),
     ],
 )
 def test_a_verifier_s_word_is_read(text: str, word: bool | None) -> None:
@@ -260,7 +270,7 @@ def test_it_is_found_again_from_its_settings(coordinator: Any) -> None:
 def test_bad_settings_are_refused() -> None:
     for bad in ({"turns": 0}, {"coordinator": "fixed"}):
         with pytest.raises(CallerError):
-            Roles(**bad)  # type: ignore[arg-type]
+            Roles(**bad)
     with pytest.raises(CallerError, match="roles are"):
         Fixed(("boss",))  # type: ignore[arg-type]
     with pytest.raises(CallerError, match="empty"):
@@ -279,3 +289,17 @@ def test_a_user_s_own_coordinator_is_a_callable() -> None:
     script = speaks()
     assert answer_of(run(Roles(Mine()), script)) == ("2", "accepted")
     assert roles_of(script) == ["worker", "verifier"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"turns": 1.5}, {"turns": True}, {"models": "abc"}, {"coordinator": Fixed}, {"params": None}, {"thinking": 5}],
+)
+def test_settings_of_the_wrong_kind_are_refused(settings: Any) -> None:
+    with pytest.raises(CallerError):
+        Roles(**settings)
+
+
+def test_a_worker_s_turn_is_priced_with_the_checks_of_what_it_says() -> None:
+    task = Task.of(QUERY, "number", checks=(half,))
+    assert [type(effect) for effect in Roles().needs(task)] == [Sample, Sample, Score]

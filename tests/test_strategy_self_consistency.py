@@ -476,6 +476,28 @@ def test_a_percentile_lies_among_the_values(values: list[float], percent: float)
     assert percentile(values, 50) == pytest.approx(sorted(values)[len(values) // 2]) or len(values) % 2 == 0
 
 
+@pytest.mark.parametrize("depth", [100, 700, 3_000])
+def test_a_call_that_is_nested_too_deep_is_none(depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    call = '{"name": "f", "arguments": {"a": %s}}'
+    assert read_calls(call % deep) == ()
+    assert read_calls(call % deep + call % 1) == (ToolCall("f", (("a", "1"),)),) or depth == 3_000
+    assert read_calls(call % "[[[[1.0]]]]") == (ToolCall("f", (("a", "[[[[1]]]]"),)),)
+
+
+@pytest.mark.parametrize("flood", [" ", "{", "[", '{"name":', "[{", '{"a":[', "answer is ", "#", "\n"])
+def test_a_flood_is_read_in_linear_time(flood: str) -> None:
+    text = flood * (1_000_000 // len(flood)) + "x"
+    assert read_calls(text) == ()
+    assert said(text, 3) is None
+
+
+def test_any_label_seeds_a_consensus() -> None:
+    task = replace(NUMBER, label="\ud800")
+    run, _ = run_of(SelfConsistency(samples=3, universal=True), ["Answer: 1", "Answer: 2", "Answer: 2"], task)
+    assert key_of(run) == "2"
+
+
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 
@@ -486,6 +508,18 @@ def test_a_percentile_lies_among_the_values(values: list[float], percent: float)
         {"vote_on": "args"},
         {"window": 1},
         {"warmup": 0},
+        {"samples": 0},
+        {"samples": -1},
+        {"samples": 2.5},
+        {"samples": "3"},
+        {"samples": True},
+        {"most": 0},
+        {"ignored": "why"},
+        {"universal": "yes", "samples": 3},
+        {"params": None},
+        {"consensus_params": 1},
+        {"softness": "low"},
+        {"cut_below": "10"},
         {"group": 0},
         {"softness": 0},
         {"cut_below": 0},

@@ -188,7 +188,18 @@ def test_thinking_becomes_the_providers_parameter() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"effort": "huge"}, {"thinking": 0}, {"thinking": 512}, {"waits": -1}, {"ending": -1}]
+    "settings",
+    [
+        {"effort": "huge"},
+        {"thinking": 0},
+        {"thinking": 512},
+        {"thinking": "much"},
+        {"waits": -1},
+        {"waits": 1.5},
+        {"ending": -1},
+        {"params": None},
+        {"prefill": "no"},
+    ],
 )
 def test_bad_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(CallerError, match="expected"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,7 @@ from satisfice.budgets.policy import Policy
 from satisfice.budgets.prices import Price
 from satisfice.budgets.purse import Purse
 from satisfice.core.completions import Params
-from satisfice.core.effects import Gather, Offer, Score, Within
+from satisfice.core.effects import Gather, Offer, Sample, Score, Within
 from satisfice.core.errors import CallerError, ModelRefused
 from satisfice.core.plans import Answer, Outcome, Strategy
 from satisfice.core.task import Candidate, Task
@@ -26,6 +26,7 @@ from satisfice.scheduler.tariff import PriceList, Rate
 from satisfice.strategies import BestOfN, Cascade, SelfConsistency, SingleShot, TreeSearch, find
 from satisfice.strategies.registry import address_of, models_of, settings_of, strategy_of
 from satisfice.strategies.trees import Continue, Moves, Propose, Refine, Scored, Step, Value, Vote
+from satisfice.strategies.verify import samples_of
 from satisfice.testing.driver import Script, make_run
 from satisfice.testing.strategy import StrategyContract
 from satisfice.verifiers import Check
@@ -293,6 +294,12 @@ def test_settings_are_checked_and_stored() -> None:
         {"value": "gut"},
         {"value": 3},
         {"models": "one"},
+        {"first": "no"},
+        {"finish": None},
+        {"width": True},
+        {"params": None},
+        {"share": "half"},
+        {"leaf": SingleShot},
         {"at_once": 0},
         {"at_once": 2.0},
         {"share": 0.0},
@@ -398,6 +405,63 @@ def effects_of(strategy: Strategy, task: Task, wave: int = 99) -> list[Any]:
     except StopIteration as end:
         found.append(end.value)
     return found
+
+
+def calls_in(effects: Iterable[Any]) -> int:
+    """The completions that these take, those of checks included."""
+    total = 0
+    for effect in effects:
+        match effect:
+            case Gather():
+                total += calls_in(effect.branches)
+            case Score():
+                total += len(samples_of(effect.verifier, effect.task))
+            case Offer() | Answer():
+                pass
+            case _:
+                total += 1
+    return total
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A check that asks a model, here of nobody."""
+
+    name: str = "judge"
+
+    def needs(self, task: Task) -> tuple[Sample, ...]:
+        return (Sample(task.messages, None, None, Params(max_tokens=8)),)
+
+    def __call__(self, task: Task, candidate: Candidate) -> Verdict:
+        return Verdict(0.6)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "checks"),
+    [
+        (TreeSearch(width=3, depth=2, steps=20, first=False), ()),
+        (TreeSearch(width=3, depth=2, steps=20), (Judge(),)),
+        (TreeSearch("mcts", depth=2, steps=6, first=False), ()),
+        (TreeSearch("beam", width=2, depth=2, steps=9, first=False), (Judge(),)),
+        (TreeSearch("bfs", width=2, depth=1, steps=9, value=Vote(3), first=False), ()),
+        (TreeSearch("bfs", "continue", width=2, depth=1, steps=6, leaf=SelfConsistency(2)), (Judge(),)),
+    ],
+)
+def test_a_step_is_priced_with_all_that_it_brings(strategy: TreeSearch, checks: tuple[Any, ...]) -> None:
+    """All values of a level, and the first check of what is answered, are paid out of the step before."""
+    effects = effects_of(strategy, number(*checks))
+    offers = [i for i, effect in enumerate(effects) if isinstance(effect, Offer)]
+    for at, end in zip(offers, [*offers[1:], len(effects)], strict=True):
+        offer = effects[at]
+        size = min(99, getattr(offer.belief, "most", 1))
+        made = calls_in(effects[at + 1 : end])
+        assert made <= size * calls_in(offer.step)
+
+
+def test_any_label_seeds_it() -> None:
+    task = replace(number(), label="\ud800")
+    run = perform(make_run(TreeSearch("ab_mcts", steps=4), task, BEST), Script())
+    assert run.error is None
 
 
 def test_a_level_takes_the_time_of_one_call_a_phase() -> None:

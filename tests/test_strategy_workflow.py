@@ -18,6 +18,7 @@ from satisfice.core.verdict import Verdict
 from satisfice.scheduler.run import Run
 from satisfice.strategies.workflow import Workflow
 from satisfice.strategies.workflows.caps import Caps
+from satisfice.strategies.workflows.filling import filled
 from satisfice.testing.driver import Script, balanced, make_run, offline
 from satisfice.testing.strategy import StrategyContract
 from satisfice.verifiers import Check
@@ -176,6 +177,59 @@ def test_all_failing_ends_with_the_fault() -> None:
     done = run([DRAFT, {"do": "parallel", "branches": [DRAFT, DRAFT]}], down)
     assert answer_of(done)[0] is None
     assert isinstance(done.error, Exception)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        [{"do": "strategy", "name": "single_shot"}],
+        [{"do": "within", "steps": [DRAFT]}],
+        [{"do": "parallel", "branches": [{"do": "strategy", "name": "self_consistency"}, DRAFT]}],
+        [THOUGHT, {"do": "strategy", "name": "single_shot"}],
+        [THOUGHT, {"do": "within", "steps": [THOUGHT, DRAFT]}],
+    ],
+)
+def test_where_all_that_were_to_answer_fail_the_cause_is_the_run_s(flow: Any) -> None:
+    down = Script(text=lambda a, s: "a plan" if "PLAN" in a else ModelRefused("no credit"))  # type: ignore[arg-type, return-value]
+    done = run(flow, down)
+    assert answer_of(done)[0] is None and "no credit" in str(done.error)
+
+
+def test_a_strategy_with_nothing_to_give_is_no_fault() -> None:
+    flow = [{"do": "strategy", "name": "best_of_n", "settings": {"samples": 1}}]
+    done = run(flow, Script(text=lambda a, s: "Answer: 3"), Task.of(QUERY, "number", checks=(Check(lambda n: n == 2),)))
+    assert answer_of(done) == (None, "unverified") and done.error is None
+
+
+@pytest.mark.parametrize(("worth", "most"), [(8e-4, 3), (3e-3, 8), (1.0, 30)])
+def test_of_many_branches_as_many_are_asked_as_are_worth_it(worth: float, most: int) -> None:
+    flow = [{"do": "parallel", "branches": [{"do": "sample"}] * 30}]
+    script = Script(text=lambda a, s: f"Answer: {s}")
+    done = run(flow, script, budget=Budget(usd=1, worth=worth))
+    assert done.outcome is not None and done.outcome.answer is not None
+    assert 1 <= len(script.asked) <= most and (most < 30 or len(script.asked) == 30)
+
+
+def test_of_many_branches_as_many_are_asked_as_can_be_paid_but_never_fewer_than_it_takes() -> None:
+    flow = {"do": "parallel", "branches": [{"do": "sample"}] * 5}
+    script = Script(text=lambda a, s: "Answer: 2")
+    run([flow], script, budget=Budget(calls=3), committed=True)
+    assert len(script.asked) == 3
+    script.asked.clear()
+    run([{**flow, "at_least": 4}], script, budget=Budget(calls=3), committed=True)
+    assert not script.asked
+
+
+def test_a_prompt_does_not_grow_beyond_its_bounds() -> None:
+    flow = [THOUGHT, {"do": "sample", "prompt": "$plan$query" * 5_000}]
+    script = Script(text=lambda a, s: "word " * 10_000 if "PLAN" in a else "Answer: 2")
+    run(flow, script, committed=True)
+    assert QUERY in script.asked[1] and len(script.asked[1]) < 60_000
+
+
+def test_a_prompt_is_filled_as_a_template() -> None:
+    assert filled("$$ $a ${a} $b $", "Q", {"a": "x"}) == "Q\n\n$ x x $b $"
+    assert filled("${query}: $query", "Q", {}) == "Q: Q"
 
 
 def test_a_loop_ends_with_its_condition_or_its_cap() -> None:

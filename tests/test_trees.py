@@ -19,7 +19,7 @@ from satisfice.strategies.trees import Step, Tree, Value, Vote
 from satisfice.strategies.trees.abmcts import Adaptive, Moments
 from satisfice.strategies.trees.mcts import Uct
 from satisfice.strategies.trees.nodes import ROOT
-from satisfice.strategies.trees.reading import ends, graded, listed, voted
+from satisfice.strategies.trees.reading import LONGEST, ends, graded, listed, voted
 from satisfice.strategies.trees.tot import select
 from satisfice.strategies.trees.valuing import LABELS
 
@@ -68,7 +68,19 @@ def test_no_reply_raises_and_none_is_lost(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "grade"),
-    [("sure", "sure"), ("10 + 14 = 24\nSure.", "sure"), ("impossible or likely?\n**likely**", "likely"), ("hm", None)],
+    [
+        ("sure", "sure"),
+        ("10 + 14 = 24\nSure.", "sure"),
+        ("impossible or likely?\n**likely**", "likely"),
+        ("hm", None),
+        ("not sure", None),
+        ("I'm not at all sure.", None),
+        ("It isn\u2019t likely", None),
+        ("not impossible", None),
+        ("I am not sure, but likely", "likely"),
+        ("It cannot reach 24: impossible", "impossible"),
+        ("likely\nI am not sure", "likely"),
+    ],
 )
 def test_grades_are_read(text: str, grade: str | None) -> None:
     assert graded(text, LABELS) == grade
@@ -80,6 +92,36 @@ def test_grades_are_read(text: str, grade: str | None) -> None:
 )
 def test_votes_are_read(text: str, place: int | None) -> None:
     assert voted(text, 3) == place
+
+
+FLOODS = [
+    " ",
+    "\n",
+    "\t \n",
+    "{",
+    "[(",
+    "best choice",
+    "best choice ",
+    "step",
+    "step ",
+    "1",
+    "1.",
+    "- ",
+    "answer is",
+    "*_# ",
+]
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("start", ["", "best choice", "step", "the final answer", "not"])
+def test_a_flood_is_read_in_linear_time(start: str, flood: str) -> None:
+    """With a pattern that backtracks, none of these would end."""
+    text = start + flood * (1_000_000 // len(flood)) + "x"
+    assert len(listed(TASK, thought(text), 3)) <= 3
+    assert len(ends(TASK, thought(text), text).text) <= LONGEST
+    assert voted(text, 3) in (None, 0)
+    assert graded(text, LABELS) is None
+    assert voted(text + "\nThe best choice is 2", 3) == 1
 
 
 def replied(plan: Any, reply: Any) -> Any:

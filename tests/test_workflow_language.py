@@ -109,6 +109,111 @@ def test_models_that_are_not_allowed_are_refused_and_those_that_it_names_are_kno
         Workflow.of(flow.to_dict(), models=("a",))
 
 
+class Trap:
+    """Stands for whatever an address can make."""
+
+    sprung = False
+
+    def __init__(self, **settings: Any) -> None:
+        Trap.sprung = True
+
+
+TRAP = {"@": f"{__name__}:Trap"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("single_shot", {"model": TRAP}),
+        ("self_consistency", {"consensus_model": TRAP}),
+        ("debate", {"models": [TRAP]}),
+        ("debate", {"models": ["m", TRAP]}),
+        ("single_shot", {"params": {"extra": {"x": TRAP}}}),
+        ("roles", {"coordinator": TRAP}),
+        ("roles", {"coordinator": f"{__name__}:Trap"}),
+        ("experts", {"gate": TRAP}),
+        ("fusion", {"members": [TRAP]}),
+        ("fusion", {"members": [f"{__name__}:Trap"]}),
+        ("fusion", {"members": [{"strategy": f"{__name__}:Trap"}]}),
+        ("fusion", {"members": [{"strategy": "single_shot", "model": TRAP}]}),
+        ("fusion", {"members": ["single_shot:model=@pyproject.toml"]}),
+        ("fusion", {"members": ["workflow"]}),
+        ("fusion", {"members": [{"strategy": "orchestrate"}]}),
+        ("cascade", {"stages": [{"strategy": {"@": "x"}}]}),
+        ("reflexion", {"topic": "everyone", "scope": "tenant"}),
+        ("single_shot", {"model": 5}),
+    ],
+)
+def test_settings_that_nobody_vouches_for_make_nothing_but_built_in_strategies(name: str, settings: Any) -> None:
+    Trap.sprung = False
+    with pytest.raises(CallerError, match=r"^workflow: steps\[0\]"):
+        Workflow.of([{"do": "strategy", "name": name, "settings": settings}])
+    assert not Trap.sprung
+
+
+def test_an_object_is_no_model_however_it_is_found() -> None:
+    Trap.sprung = False
+    with pytest.raises(CallerError, match="object where"):
+        find("single_shot", model=TRAP)
+    assert not Trap.sprung
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("debate", {"agents": 3000}, "agents: 3,000"),
+        ("self_consistency", {"samples": 10**9}, "samples: 1,000,000,000"),
+        ("self_consistency", {"samples": 600}, "600 purchases"),
+        ("fusion", {"members": ["single_shot"] * 65}, "65 entries"),
+        ("fusion", {"members": [{"strategy": "self_consistency", "samples": 300}] * 2}, "purchases"),
+    ],
+)
+def test_what_its_strategies_buy_is_counted_and_bounded(name: str, settings: Any, said: str) -> None:
+    with pytest.raises(CallerError, match=said):
+        Workflow.of([{"do": "strategy", "name": name, "settings": settings}])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"params": [1]}, {"params": "x"}, {"params": 5}, {"params": {"temperature": {}}}, {"waits": "x"}, {"nope": 1}],
+)
+def test_settings_of_the_wrong_kind_are_refused_with_their_place(settings: Any) -> None:
+    with pytest.raises(CallerError, match=r"^workflow: steps\[0\]"):
+        Workflow.of([{"do": "strategy", "name": "single_shot", "settings": settings}])
+
+
+def test_usual_settings_need_no_trust() -> None:
+    params = {"stop": ["a:b", "@"], "max_tokens": 100_000}
+    members = [{"strategy": "single_shot", "model": "a:7b"}, "self_consistency"]
+    flow = Workflow.of([{"do": "strategy", "name": "fusion", "settings": {"members": members, "params": params}}])
+    assert flow.models == ("a:7b",)
+
+
+def test_rounds_that_buy_nothing_are_counted_too() -> None:
+    loop: Any = {"do": "vote"}
+    for _ in range(8):
+        loop = {"do": "loop", "most": 32, "steps": [loop]}
+    with pytest.raises(CallerError, match="steps done, at most 4,096"):
+        Workflow.of([loop])
+
+
+@pytest.mark.parametrize("source", ["2020-01-01: 1", "? !!binary aGk=\n: 1", "on: 1", "? [a]\n: 2", "? \n: 2"])
+def test_a_key_that_is_no_text_is_refused(source: str) -> None:
+    with pytest.raises(CallerError, match="is no text"):
+        Workflow(f"steps: [do: sample]\n{source}")
+
+
+def test_the_name_of_a_file_is_known_for_one() -> None:
+    with pytest.raises(CallerError, match=r"workflow:source=@flow\.yaml"):
+        Workflow.of("flow.yaml")
+
+
+@pytest.mark.parametrize("settings", [{"models": "abc"}, {"caps": None}, {"params": None}])
+def test_bad_settings_of_its_own(settings: Any) -> None:
+    with pytest.raises(CallerError):
+        Workflow.of([DRAFT], **settings)
+
+
 def test_a_trusted_workflow_may_name_what_has_to_be_imported() -> None:
     step = {"do": "strategy", "name": "satisfice.strategies.single_shot:SingleShot"}
     with pytest.raises(CallerError, match="unknown strategy"):

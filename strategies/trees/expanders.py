@@ -19,6 +19,7 @@ from ...core.plans import Plan, Strategy
 from ...core.task import Candidate, Task
 from ...verifiers.prompting import defang, quoted
 from ..prompting import answering, draw, speaking
+from ..steps import parameters, whole
 from .nodes import Step
 from .reading import Thoughts, ends, listed, said
 
@@ -31,7 +32,8 @@ class Expander(Protocol):
 
     Optional attributes: `asks(task, path)`, the effects that it will ask for, and `read(task, path, replies)`, the
     steps in their replies (None: that one failed), so that they are priced before they are bought; `whole`: every step
-    is a whole answer, which the next one improves; `model`: the model that it asks.
+    is a whole answer, which the next one improves; `model`: the model that it asks; `most` or `samples`: how many
+    steps it gives at the most, all of which are to be valued.
     """
 
     def __call__(self, task: Task, path: Path, /) -> Plan[tuple[Step, ...]] | Iterable[Step | str]: ...
@@ -63,7 +65,8 @@ class Propose(Asking):
     params: Params = Params(temperature=0.7, max_tokens=256)
 
     def __post_init__(self) -> None:
-        _positive("Propose", "most", self.most)
+        whole("Propose: most", self.most)
+        parameters("Propose: params", self.params)
 
     def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
         said = speaking(task, "tree_propose", steps=harmless(path), most=self.most)
@@ -84,7 +87,8 @@ class Continue(Asking):
     params: Params = Params(temperature=0.8, max_tokens=192)
 
     def __post_init__(self) -> None:
-        _positive("Continue", "samples", self.samples)
+        whole("Continue: samples", self.samples)
+        parameters("Continue: params", self.params)
 
     def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
         said = speaking(task, "tree_continue", steps=harmless(path))
@@ -107,8 +111,9 @@ class Refine(Asking):
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _positive("Refine", "samples", self.samples)
-        _positive("Refine", "most_chars", self.most_chars)
+        whole("Refine: samples", self.samples)
+        whole("Refine: most_chars", self.most_chars)
+        parameters("Refine: params", self.params)
 
     def asks(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
         if not path:
@@ -216,6 +221,15 @@ def harmless(path: Path) -> list[str]:
     return [defang(text) for text in path]
 
 
+def breadth(expander: Any) -> int:
+    """How many steps an expansion gives, as far as the expander says: at the most, else one."""
+    for name in ("most", "samples"):
+        said = getattr(expander, name, None)
+        if type(said) is int and said > 0:
+            return min(said, WIDEST)
+    return 1
+
+
 def asked_of(expander: Any, model: str | None) -> Any:
     """The expander with this model, where it has a setting for one that is not set. Raises `CallerError` where it has
     none."""
@@ -230,8 +244,3 @@ def asked_of(expander: Any, model: str | None) -> Any:
 def _thoughts(task: Task, most: int = 0) -> Task:
     """The task of a reply that holds thoughts."""
     return replace(task, contract=Thoughts.of(task.contract, most), known=(), judged=())
-
-
-def _positive(what: str, name: str, value: int) -> None:
-    if value < 1:
-        raise CallerError(f"{what}({name}={value!r}): expected 1 or more")

@@ -14,16 +14,20 @@ from .nodes import Step
 if TYPE_CHECKING:
     from ...core.answers import Reading
 
+# No two parts of a pattern can share out the same characters without a bound: a flood of them is read in linear time.
 _BULLET = re.compile(
-    r"^\s*(?:[-*•+>]|\(?(?:\d{1,2}|[a-zA-Z])[.):]|(?:step|option|thought|next step)\s*\d*\s*[:.)])\s+", re.I
+    r"\s*(?:[-*•+>]|\(?(?:\d{1,2}|[a-zA-Z])[.):]|(?:step|option|thought|next step)\s{0,3}\d{0,4}\s{0,3}[:.)])\s+", re.I
 )
 _ANSWER = re.compile(r"^[\s*_#>]*(?:the\s+)?(?:final\s+)?answer\b[*_]*\s*(?:is\b\s*:?|[:=])", re.I)
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[.,:;!?()]")
+_NOT = re.compile(r"not|no|never|cannot|hardly|neither|nor|[a-z]+n't")
+_BREAKS = (*".,:;!?()", "but", "so", "yet", "hence", "therefore")
+REACH = 3  # words after it that a negation may speak of
 _BEST = re.compile(
-    r"best\s+(?:choice|option|path|one)\s*(?:is|:)?\s*[*_\"'(]*(?:choice|option|number)?\s*#?\s*(\d+)", re.I
+    r"best (?:choice|option|path|one) ?(?:is)? ?:? ?[*_\"'(]{0,4}(?:choice|option|number)? ?#? ?(\d+)", re.I
 )
 _NUMBER = re.compile(r"\d+")
-LONGEST = 2_000  # characters of one thought
+LONGEST = 2_000  # characters of one thought, and of the end of a reply in which its verdict is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,14 @@ def lines(text: str, most: int) -> list[str]:
     text without a line that could be a thought is one thought."""
     found = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
     marked = [line for line in found if _BULLET.match(line) or _ANSWER.match(line)]
-    plain = (_BULLET.sub("", line).strip() for line in marked or [x for x in found if not x.rstrip().endswith(":")])
+    plain = (_unmarked(line) for line in marked or [x for x in found if not x.rstrip().endswith(":")])
     thoughts = [line for line in plain if line] or ([text.strip()] if text.strip() else [])
     return thoughts[:most]
+
+
+def _unmarked(line: str) -> str:
+    mark = _BULLET.match(line)
+    return line[mark.end() :].strip() if mark else line.strip()
 
 
 def listed(task: Task, reply: Candidate, most: int) -> list[Step]:
@@ -85,17 +94,35 @@ def _stated(contract: Contract, text: str) -> Reading | None:
 
 
 def graded(text: str, labels: Sequence[str]) -> str | None:
-    """The grade that a reply ends with: the last of the labels in its last lines, else anywhere; None for none."""
-    lines = [line for line in text.lower().splitlines() if line.strip()]
-    for part in (*reversed(lines[-2:]), " ".join(lines)):
-        found = [str(word) for word in _WORD.findall(part) if word in labels]
+    """The grade that a reply ends with: the last of the labels in its last lines, else anywhere in its last 2,000
+    characters; None for none. A label that is negated ("not sure") is none."""
+    lines = [line for line in text[-LONGEST:].lower().replace("\u2019", "'").splitlines() if line.strip()]
+    for part in (*reversed(lines[-2:]), ". ".join(lines)):
+        found = [word for word in _asserted(part) if word in labels]
         if found:
             return found[-1]
     return None
 
 
+def _asserted(text: str) -> list[str]:
+    """The words of which no negation shortly before them, in the same clause, says the opposite."""
+    words, since = [], REACH
+    for word in _WORD.findall(text):
+        if _NOT.fullmatch(word):
+            since = 0
+        elif word in _BREAKS:
+            since = REACH
+        else:
+            since += 1
+            if since > REACH:
+                words.append(word)
+    return words
+
+
 def voted(text: str, n: int) -> int | None:
-    """The place (from 0) of the choice that a reply calls the best: by its form, else the last number that is one."""
+    """The place (from 0) of the choice that a reply calls the best: by its form, else the last number that is one.
+    Only the last 2,000 characters are read."""
+    text = " ".join(text[-LONGEST:].split())
     for numbers in (_BEST.findall(text), _NUMBER.findall(text)):
         for number in reversed(numbers):
             if len(number) < 6 and 1 <= int(number) <= n:

@@ -19,6 +19,7 @@ from ...core.plans import Plan
 from ...core.task import Candidate, Task
 from ...core.verdict import Verdict, Verifier
 from ..prompting import thinking
+from ..steps import parameters, whole
 from .expanders import Path, harmless
 from .reading import graded, voted
 
@@ -29,7 +30,8 @@ EVEN = (1.0, 0.5, 0.0)  # where values are averaged, as in Monte Carlo tree sear
 
 
 class Valuer(Protocol):
-    """The worth of each path. Optional attribute: `needs(task, path)`, the effects that valuing one path takes."""
+    """The worth of each path. Optional attributes: `needs(task, path)`, the effects that valuing one path takes, and,
+    where several are not valued one by one, `asks(task, paths)`: what valuing all of them takes."""
 
     def __call__(
         self, task: Task, paths: tuple[Path, ...], /
@@ -50,8 +52,8 @@ class Value:
     prompt: str = "tree_value"
 
     def __post_init__(self) -> None:
-        if self.votes < 1:
-            raise CallerError(f"Value(votes={self.votes!r}): expected 1 or more")
+        whole("Value: votes", self.votes)
+        parameters("Value: params", self.params)
         high, middle, low = self.scale
         if not (isfinite(high) and high > 0 and high >= middle >= low >= 0):
             raise CallerError(f"Value(scale={self.scale!r}): expected three falling weights, the first above 0")
@@ -82,11 +84,15 @@ class Vote:
     params: Params = Params(temperature=0.7, max_tokens=256)
 
     def __post_init__(self) -> None:
-        if self.votes < 1:
-            raise CallerError(f"Vote(votes={self.votes!r}): expected 1 or more")
+        whole("Vote: votes", self.votes)
+        parameters("Vote: params", self.params)
 
     def needs(self, task: Task, path: Path) -> tuple[Effect[Any], ...]:
         return (self._ask(task, (path,)),) * self.votes
+
+    def asks(self, task: Task, paths: tuple[Path, ...]) -> tuple[Effect[Any], ...]:
+        """One path alone is not voted on."""
+        return (self._ask(task, paths),) * self.votes if len(paths) > 1 else ()
 
     def __call__(self, task: Task, paths: tuple[Path, ...]) -> Plan[tuple[float | None, ...]]:
         n = len(paths)
@@ -127,6 +133,14 @@ class Scored:
     def _score(self, task: Task, path: Path) -> Score:
         text = "\n".join(path)
         return Score(self.verifier, task, Candidate(text, text, strategy="tree_search"))
+
+
+def asked_for(valuer: Any, task: Task, paths: tuple[Path, ...]) -> tuple[Effect[Any], ...]:
+    """What a valuer takes to value these paths, as far as it says."""
+    asks, needs = getattr(valuer, "asks", None), getattr(valuer, "needs", None)
+    if asks is not None:
+        return tuple(asks(task, paths))
+    return tuple(effect for path in paths for effect in needs(task, path)) if needs is not None else ()
 
 
 def _all(asked: tuple[Effect[Any], ...]) -> Plan[Sequence[Any]]:

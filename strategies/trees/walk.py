@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from ...budgets.rounds import RoundsBelief
@@ -15,11 +16,12 @@ from ...core.plans import Answer, Plan
 from ...core.task import Candidate, Task
 from ...core.verdict import Judgement, Verdict, name_of
 from ..pool import Judged, Pool
+from ..steps import FAULTS, NOBODY, checks_of
 from .abmcts import Arms
-from .expanders import Expander, Finish, Leaf
+from .expanders import Expander, Finish, Leaf, breadth
 from .nodes import ROOT, Search, Step, Tree
-from .valuing import NEUTRAL, Valuer, checked
-from .waves import FAILURES, Grown, Job, done, together
+from .valuing import NEUTRAL, Valuer, asked_for, checked
+from .waves import Grown, Job, done, together
 
 HOPELESS = 5  # expansions in a row that failed: nothing answers any more
 
@@ -46,7 +48,10 @@ class Walk:
     evidence: Belief | None = None
     worth: dict[str, float] = field(default_factory=dict)  # of an answer, by its key, as the valuer has it
     shown: Answer | None = None  # what was offered last
-    usual: tuple[Effect[Any], ...] | None = None
+    grown: int = 0  # expansions that brought anything but an answer at the end of a path
+    children: int = 0  # new ones that these brought
+    answered: int = 0  # answers among those
+    usual: dict[int, tuple[Effect[Any], ...]] = field(default_factory=dict)  # what valuing so many takes
     makers: dict[int, int] = field(default_factory=dict)  # which arm made a node, where there are several
 
     def grow(self, nodes: list[int]) -> Plan[Judged | None]:
@@ -67,6 +72,10 @@ class Walk:
                 return passed
             if job.at_end:
                 self.tree.exhaust(job.node)
+            elif grown.fault is None:
+                self.grown += 1
+                self.children += len(fresh)
+                self.answered += sum(node in self.tree.candidates for node in fresh)
             due += self.search.grown(job.node, fresh, again)
         yield from self._value(due)
         self.left -= len(jobs)
@@ -100,11 +109,19 @@ class Walk:
         return together(jobs)
 
     def _step(self, jobs: list[Job]) -> tuple[Effect[Any], ...]:
-        """What one of the jobs is expected to take: that with the longest prompt, and what values or checks it."""
+        """What one of the jobs is expected to take: that with the longest prompt, and what values and checks all that
+        it is expected to bring."""
         job = jobs[0] if len(jobs) == 1 else max(jobs, key=lambda one: one.length)
-        answers = (job.at_end and not self.leaves) or self.whole  # a leaf says itself what it needs
-        checks = tuple(Score(check, self.task, _NOBODY) for check in self.pool.free) if answers else ()
-        return (*job.asked, *checks, *self._valuing(job.at_end))
+        children = 1 if job.at_end else self._mean(self.children, breadth(job.expander))
+        if job.at_end:
+            answers = 0 if self.leaves and _checked(job) else 1
+        else:
+            answers = children if self.whole else self._mean(self.answered, 0)
+        return (*job.asked, *(checks_of(self.pool.task) * answers), *self._valuing(job.at_end, children))
+
+    def _mean(self, total: int, first: int) -> int:
+        """Of each expansion so far, rounded up; `first` before there was one."""
+        return ceil(total / self.grown) if self.grown else first
 
     def _heard(self, job: Job, grown: Grown) -> Plan[Judged | None]:
         """Takes in all that strategies run at a leaf have found."""
@@ -186,7 +203,7 @@ class Walk:
     def show(self, step: tuple[Effect[Any], ...], most: int = 1) -> Plan[int]:
         """Offers the best answer so far; of how many steps the next one is made up, `most` of which may be taken at
         once. A step without a price is priced as a check."""
-        free = (Score(_free, self.task, _NOBODY),)
+        free = (Score(_free, self.task, NOBODY),)
         rounds = RoundsBelief(self.stalled, max(1, self.left), self.evidence)
         self.shown = self.offer
         size = yield from Offer(self.offer, WaveBelief(rounds, most) if most > 1 else rounds, step or free)
@@ -216,14 +233,12 @@ class Walk:
         if due and self.valuer is not None:
             paths = tuple(tree.path(node)[-1:] if self.whole else tree.path(node) for node in due)
             if self.offer is not self.shown:  # an answer came: it is offered before anything more is spent
-                needs: Any = getattr(self.valuer, "needs", None)
-                each = [needs(self.task, path) for path in paths] if needs is not None else []
-                yield from self.show(tuple(effect for effects in each for effect in effects))
+                yield from self.show(asked_for(self.valuer, self.task, paths))
             try:
                 values = self.valuer(self.task, paths)
                 if isinstance(values, Generator):
                     values = yield from values
-            except FAILURES as error:
+            except FAULTS as error:
                 self.fault, values = error, (None,) * len(due)
             for node, value in zip(due, checked(values, len(due)), strict=True):
                 tree.values[node] = value
@@ -251,22 +266,26 @@ class Walk:
                 due.append(node)
         return due
 
-    def _valuing(self, at_end: bool) -> tuple[Effect[Any], ...]:
-        """What valuing one child is expected to take, as at the first of them."""
-        needs = getattr(self.valuer, "needs", None)
-        if needs is None or (self.task.checks and (at_end or self.whole)):
+    def _valuing(self, at_end: bool, children: int) -> tuple[Effect[Any], ...]:
+        """What valuing so many children is expected to take, as at the first of them."""
+        if self.task.checks and (at_end or self.whole):
             return ()
-        if self.usual is None:
-            self.usual = tuple(needs(self.task, (_USUAL,)))
-        return self.usual
+        if children not in self.usual:
+            self.usual[children] = asked_for(self.valuer, self.task, ((_USUAL,),) * children)
+        return self.usual[children]
 
 
-_NOBODY = Candidate("")
 _USUAL = "a step of a usual length, with what it comes to"
 
 
 def _free(task: Task, candidate: Candidate) -> Verdict:
     return Verdict(NEUTRAL)
+
+
+def _checked(job: Job) -> bool:
+    """Whether a strategy at the end of a path says that it makes the checks itself."""
+    needs = getattr(getattr(job.expander, "strategy", None), "needs", None)
+    return needs is not None and any(isinstance(effect, Score) for effect in needs(job.task))
 
 
 def _asked(expander: Any, task: Task, path: tuple[str, ...]) -> tuple[Effect[Any], ...]:

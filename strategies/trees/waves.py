@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.effects import Effect, Gather, Sample
-from ...core.errors import GatherFailed, ModelError, ToolError
+from ...core.errors import GatherFailed
 from ...core.plans import Outcome, Plan
 from ...core.task import Task
+from ..steps import FAULTS
 from .expanders import Path, taken
 from .nodes import Step
-
-FAILURES = (ModelError, GatherFailed, ToolError)  # of one expansion; the others go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,11 @@ def done(jobs: Sequence[Job]) -> Plan[list[Grown]]:
     if len(jobs) == 1:
         try:
             return [(yield from _alone(jobs[0]))]
-        except FAILURES as error:
+        except FAULTS as error:
             return [Grown(fault=error)]
     try:
         replies = yield from Gather(tuple(effect for job in jobs for effect in job.asked), at_least=1)
-    except FAILURES as error:
+    except FAULTS as error:
         return [Grown(fault=error)] * len(jobs)
     came, at = [], 0
     for job in jobs:

@@ -7,6 +7,8 @@ registered, and what it could come to at the most is bounded. Errors name the pl
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,12 @@ def checked(data: Any, caps: Caps = USUAL) -> Document:
 
     if isinstance(data, list):  # bare steps
         data = {"steps": data}
+    if isinstance(data, str) and re.fullmatch(r"@?\S+\.(?:ya?ml|json)", data):
+        name = data.removeprefix("@")
+        raise CallerError(
+            f"workflow: {data!r} is the name of a file: write workflow:source=@{name} on the command line, "
+            f"Workflow.of(Path({name!r}).read_text()) in Python"
+        )
     if not isinstance(data, Mapping):
         raise CallerError(f"workflow: expected a mapping with `steps`, got {type(data).__name__}")
     _shallow(data, 4 * caps.depth + 8, 64 * caps.nodes)
@@ -100,7 +108,7 @@ def _parsed(source: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise CallerError(f"workflow: the key {twice!r} stands twice in one mapping")
     return found
 
@@ -117,8 +125,10 @@ def _yaml(source: str) -> Any:
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            pairs = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
-            _once([(key if isinstance(key, str) else repr(key), None) for key, _ in pairs])
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if odd := [key for key in keys if not isinstance(key, str)]:
+                raise CallerError(f"workflow: the key {odd[0]!r:.60} is no text: write it in quotes")
+            _once([(key, None) for key in keys])
             return super().construct_mapping(node, deep)
 
     try:

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ...budgets.beliefs import Committed, Unstarted
 from ...budgets.rounds import RoundsBelief
 from ...core.belief import Belief
 from ...core.completions import Params
-from ...core.effects import Effect, Gather, Offer, Sample, Score, Within
-from ...core.errors import BadQuery, GatherFailed, ModelError, SatisficeError, ToolError
+from ...core.effects import Choice, Choose, Effect, Gather, Offer, Option, Sample, Score, Within
+from ...core.errors import BadQuery, GatherFailed, SatisficeError
 from ...core.plans import Answer, Outcome, Plan
 from ...core.task import Candidate, Contract, Task
 from ...core.verdict import wanted
-from ...verifiers.prompting import defang, shortened
+from .. import steps as shared
 from ..pool import Judged, Pool
 from ..prompting import asking, draw, speaking
-from ..registry import find
 from ..standing import standing, stands
 from ..verify import in_order, samples_of
+from .auditing import made_of
 from .conditions import View, holds
+from .filling import filled
+from .kinds import answers, aside, inside
+from .widest import Widest
 
 if TYPE_CHECKING:
     from ..workflow import Workflow
     from . import schema as s
 
-FAULTS = (ModelError, GatherFailed, ToolError, BadQuery)  # of one step: the others may still do without it
-LONGEST = 8_000  # characters of one text that a prompt is shown
+FAULTS = (*shared.FAULTS, BadQuery)  # of one step: the others may still do without it
 LIKELY = 0.5  # P(right) from which on checks are said to take an answer for right
 
 
@@ -75,6 +76,8 @@ class Runner:
     stalled: int = 0
     p: dict[str, float] = field(default_factory=dict)  # P(right) of answers that strategies have given, by key
     error: SatisficeError | None = None
+    came: bool = False  # something that was meant for an answer
+    empty: bool = False  # a strategy inside had nothing that could be given
     pool: Pool = field(init=False)
     define: dict[str, tuple[Any, ...]] = field(init=False)
     left: int = field(init=False)
@@ -96,9 +99,13 @@ class Runner:
         except Done as done:
             return done.answer
         answer = self.answer()
-        if answer is None and self.error is not None and self.spoken is None and not self.pool.judged:
+        meant = self.spoken is None or any(answers(step, self.define) for step in steps)
+        if answer is None and self.error is not None and meant and not self.empty and not self.came:
             raise self.error
-        return answer or (self.pool.end() if self.whole else Answer(self.spoken, "thought"))
+        if answer is None and self.whole:
+            end = self.pool.end()
+            return replace(end, reason="unverified") if self.empty and self.task.checks and not end.candidate else end
+        return answer or Answer(self.spoken, "thought")
 
     def run(self, steps: tuple[Any, ...]) -> Plan[None]:
         for i, step in enumerate(steps):
@@ -130,35 +137,37 @@ class Runner:
 
     def _one(self, step: Any, rest: tuple[Any, ...]) -> Plan[None]:
         effect = self.effect(step)
-        yield from self._offer((effect, *(() if _answers(step) else self.ahead(rest))))
+        yield from self._offer((effect, *(() if answers(step) else self.ahead(rest))))
         self.bought += 1
         try:
-            came = yield from effect
+            if isinstance(effect, Within):  # a branch that fails says why, which a strategy by itself does not
+                (came,) = yield from Gather((effect,), at_least=1)
+            else:
+                came = yield from effect
         except FAULTS as error:
-            self.error = error
+            self._failed(error)
             return
         yield from self._keep(step, came)
 
     def _parallel(self, step: s.Parallel, rest: tuple[Any, ...]) -> Plan[None]:
         effects = tuple(self.effect(branch) for branch in step.branches)
-        # While there is no answer, the least that brings one is what has to be affordable.
-        least = effects if self.answer() is not None else effects[: step.at_least]
-        yield from self._offer((*least, *(() if any(map(_answers, step.branches)) else self.ahead(rest))))
-        self.bought += len(effects)
+        after = () if any(map(answers, step.branches)) else self.ahead(rest)
+        size = yield from self._choose(effects, step.at_least, after)
+        self.bought += size
         try:
-            came = yield from Gather(effects, at_least=step.at_least)
+            came = yield from Gather(effects[:size], at_least=step.at_least)
         except FAULTS as error:
-            self.error = error
+            self._failed(error)
             return
         given: list[Candidate] = []
         texts: list[str] = []
-        for branch, one in zip(step.branches, came, strict=True):
+        for branch, one in zip(step.branches[:size], came, strict=True):
             if one is None:
                 continue
             said = yield from self._keep(branch, one)
             if said is not None:
                 texts.append(f"[{len(texts) + 1}] {said.text.strip()}")
-                given += [said] if said.key is not None and not _aside(branch) else []
+                given += [said] if said.key is not None and not aside(branch) else []
         if step.name_ is not None:
             self.names[step.name_] = "\n\n".join(texts)
         self.latest = self._leader(given) or self.latest
@@ -176,9 +185,10 @@ class Runner:
             self._passed((yield from self.pool.take(came)))
         if said is not None:
             self.spoken = said
+            self.came |= not aside(step) and not said.thought
             if step.name_ is not None:
                 self._name(step.name_, said)
-            if said.key is not None and not _aside(step):
+            if said.key is not None and not aside(step):
                 same = self.latest is not None and self.latest.key == said.key
                 self.stalled = self.stalled + 1 if same else 0
                 self.latest = said
@@ -195,16 +205,32 @@ class Runner:
                 yield from self._offer((score,))
                 self._passed((yield from self.pool.ask(score)))
 
+    def _failed(self, error: SatisficeError) -> None:
+        """Nothing came of a step. That a strategy replied and has no answer is no fault of its own."""
+        if isinstance(error, GatherFailed) and not error.errors:
+            self.empty = True
+            return
+        cause = error.errors[0] if isinstance(error, GatherFailed) and len(error.errors) == 1 else error
+        self.error = cause if isinstance(cause, SatisficeError) else error
+
     def _offer(self, step: tuple[Effect[Any], ...]) -> Plan[None]:
+        yield from Offer(self.answer(), self._belief(), step)
+
+    def _choose(self, effects: tuple[Effect[Any], ...], least: int, rest: tuple[Effect[Any], ...]) -> Plan[int]:
+        """How many of the first branches are bought: the most that are worth their price and can be paid."""
+        sizes = range(len(effects), least - 1, -1)
+        belief = Widest(self._belief())
+        options = tuple(Option(belief, (*effects[:size], *rest), f"ask {size}") for size in sizes)
+        choice: Choice = yield from Choose(self.answer(), options)
+        return sizes[choice.index]
+
+    def _belief(self) -> Belief:
         answer = self.answer()
         evidence = answer.belief if answer is not None else None
         left = max(1, self.left - self.bought)
-        belief: Belief = RoundsBelief(self.stalled, left, evidence)
         if self.flow.committed:
-            belief = Committed(left, evidence)
-        elif answer is None and not self.bought:
-            belief = Unstarted()
-        yield from Offer(answer, belief, step)
+            return Committed(left, evidence)
+        return Unstarted() if answer is None and not self.bought else RoundsBelief(self.stalled, left, evidence)
 
     # -- what a step asks -----------------------------------------------------------------------------------------
 
@@ -220,7 +246,7 @@ class Runner:
                 inner = replace(
                     self.task, messages=messages, contract=Contract(), checks=(), known=(), judged=(), label=""
                 )
-            return Within(find(step.name, **step.settings), inner, step.share, step.seconds, part=bool(step.ask))
+            return Within(made_of(step, self.flow.trusted), inner, step.share, step.seconds, part=bool(step.ask))
         steps, share, seconds = (step,), 1.0, None
         if step.do == "within":
             steps, share, seconds = step.steps, step.share, step.seconds
@@ -241,20 +267,14 @@ class Runner:
         return self.flow.params if own is None else replace(self.flow.params, **own.model_dump(exclude_unset=True))
 
     def _filled(self, prompt: str) -> str:
-        """The prompt with `$name` filled in; what is no name stays as it is. One that does not mention the question is
-        put after it."""
+        """The prompt with what was said and what stands now in the place of their names."""
         best = standing(self.pool, self.latest)
         values = {
-            "query": self.task.query,
             "best": best.candidate.answer or "" if best is not None else "",
             "answers": "\n".join(f"- {one.candidate.answer} ({one.count})" for one in self.pool.judged.values()),
             "evidence": "\n".join(best.evidence.values()) if best is not None else "",
         }
-        others = {**{key: values[key] for key in ("best", "answers", "evidence")}, **self.names}
-        shown = {key: defang(shortened(text, LONGEST)[0]) for key, text in others.items()}
-        template = Template(prompt)
-        filled = template.safe_substitute(shown, query=self.task.query)
-        return filled if "query" in template.get_identifiers() else f"{self.task.query}\n\n{filled}"
+        return filled(prompt, self.task.query, {**values, **self.names})
 
     def ahead(self, steps: Iterable[Any]) -> tuple[Effect[Any], ...]:
         """The effects of the least that brings a candidate from here on: what a thought is bought for."""
@@ -265,8 +285,8 @@ class Runner:
             elif step.do == "parallel":
                 needed += self.ahead(step.branches[: step.at_least])
             else:
-                needed += self.ahead(_inside(step, self.define))
-            if _answers(step, self.define):
+                needed += self.ahead(inside(step, self.define))
+            if answers(step, self.define):
                 break
         return tuple(needed)
 
@@ -329,23 +349,3 @@ class Runner:
     def _passed(self, one: Judged | None) -> None:
         if one is not None and one.passed:
             raise Done(Answer(one.candidate, "verified"))
-
-
-def _answers(step: Any, define: dict[str, tuple[Any, ...]] | None = None) -> bool:
-    """Whether a step is meant to bring a candidate."""
-    if step.do in ("sample", "strategy"):
-        return not _aside(step)
-    return any(_answers(one, define) for one in _inside(step, define or {}))
-
-
-def _aside(step: Any) -> bool:
-    """Whether what a step says is no answer to the question."""
-    return not step.candidate if step.do == "sample" else step.do == "strategy" and bool(step.ask)
-
-
-def _inside(step: Any, define: dict[str, tuple[Any, ...]]) -> tuple[Any, ...]:
-    if step.do == "call":
-        return define.get(step.workflow, ())
-    if step.do == "if":
-        return tuple(step.then)
-    return tuple(getattr(step, "steps", ()) or getattr(step, "branches", ()))

@@ -88,12 +88,10 @@ def main() -> None:
         sys.exit(code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        fail(
-            {"code": "interrupted", "message": "interrupted; what was paid for is on record: satisfice runs list"},
-            130,
-            as_json,
-        )
+    except (KeyboardInterrupt, click.Abort) as stop:
+        told = str(stop) or str(stop.__cause__ or "")  # click wraps it
+        said = told or "interrupted; what was paid for is on record: satisfice runs list"
+        fail({"code": "interrupted", "message": said}, 130, as_json)
     except click.ClickException as error:
         fail({"code": "usage", "message": error.format_message()}, 2, as_json)
     except SatisficeError as error:

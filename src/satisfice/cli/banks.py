@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from .output import emit, json_option, note, table, usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..budgets.policy import Policy
     from ..budgets.prices import Price
     from ..experiments import Bank
 
@@ -163,31 +165,35 @@ def evaluate(
     worth: tuple[float, ...],
     as_json: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Replay strategies on a bank: accuracy with intervals, spend, calibration, and the plain baselines beside them.
 
     \b
     satisfice evaluate --bank my-bank --strategy self_consistency
     satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
     satisfice evaluate --bank my-bank --strategy best_of_n --verifier judge --policy fit
+    satisfice evaluate --bank my-bank --strategy self_consistency:samples=5 --strategy 'self_consistency:window=4'
+
+    \b
+    Exit code: 0, 2 the call is wrong, 5 every run of a strategy ended in a fault.
     """
     from ..budgets.policy import Policy
     from ..experiments import Bank
     from ..experiments import evaluate as measure
+    from ..experiments.report import notes
     from ..strategies.registry import strategy_of
 
     opened = Bank.open(bank_path)
-    most = max((len(draws) for draws in opened.draws.values()), default=1)
     for name in verifiers:
         if name not in opened.verifiers:
             raise UnknownName.of("recorded verifier", name, opened.verifiers)
-    calls = options["calls"] or (None if options["budget"] else most * (1 + len(verifiers)))
+    calls = options["calls"] or (None if options["budget"] else opened.most * (1 + len(verifiers)))
     from ..budgets.budget import Budget
 
     with progress("replaying questions", as_json) as tell:
         report = measure(
             opened,
-            [strategy_of(name) for name in strategies or ("self_consistency",)],
+            {name: strategy_of(name) for name in strategies or ("self_consistency",)},
             models=models or None,
             arms=arms or None,
             verifiers=verifiers,
@@ -198,15 +204,21 @@ def evaluate(
             seed=options["seed"],
             progress=tell,
         )
+    failed = [row.name for row in report.rows if not row.baseline and set(row.stops) == {"fault"}]
     if as_json:
         emit(report.to_dict())
-        return
+        return 5 if failed else 0
     rows = report.table()
     columns = [c for c in rows[0] if any(row[c] for row in rows)] if rows else []
     table(
         columns, ([row[c] for c in columns] for row in rows), title=f"{report.bank['questions']} questions; * baseline"
     )
     click.echo(f"intervals: {report.settings['interval']}")
+    for line in notes(report.rows):
+        click.echo(f"note: {line}")
+    for name in dict.fromkeys(failed):
+        note(f"error: every run of {name} ended in a fault: try it with `satisfice solve --strategy`, which says why")
+    return 5 if failed else 0
 
 
 @click.command()
@@ -214,7 +226,10 @@ def evaluate(
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The policy file to write.")
 @json_option
 def fit(bank_path: Path, out: Path, as_json: bool) -> None:
-    """Fit a policy on a bank: priors for voting and checking, mean tokens. `solve --policy` and `evaluate` take it.
+    """Fit a policy on a bank: priors for voting and checking, ladders of cascades, mean tokens.
+
+    `solve --policy` and `evaluate --policy` take it. Voting is fitted where questions have several draws of a model,
+    ladders where several models answered the same questions.
 
     \b
     satisfice fit --bank my-bank --out policy.json
@@ -231,8 +246,28 @@ def fit(bank_path: Path, out: Path, as_json: bool) -> None:
     if as_json:
         emit({"policy": str(out), **policy.model_dump(mode="json")})
     else:
-        facts = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in policy.provenance.items())
-        click.echo(f"{out}: {facts}")
+        _show_fitted(bank_path, out, policy)
+
+
+def _show_fitted(bank_path: Path, out: Path, policy: Policy) -> None:
+    facts = dict(policy.provenance)
+    voting = facts.pop("voting", "fitted")
+    told = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items())
+    click.echo(f"{out}: {told}\nvoting: {voting}")
+    if policy.verifiers:
+        click.echo(f"verifiers: {', '.join(policy.verifiers)}")
+    if not policy.cascades:
+        return
+    click.echo()
+    cells = (
+        (chain, one.questions, " > ".join(f"{p:.3f}" for p in one.alone), " > ".join(f"{c:.3g}" for c in one.costs))
+        for chain, one in policy.cascades.items()
+    )
+    title = f"{len(policy.cascades)} ladders of cascades: when the next model is worth its price"
+    table(["cascade", "questions", "right alone", "cost of a draw"], cells, right="questions", title=title)
+    chain = max(policy.cascades, key=lambda name: policy.cascades[name].alone[-1])
+    stages = ",".join(json.dumps(f"single_shot:model={model}") for model in chain.split(">"))
+    click.echo(f"try: satisfice evaluate --bank {bank_path} --policy {out} --strategy 'cascade:stages=[{stages}]'")
 
 
 @contextmanager

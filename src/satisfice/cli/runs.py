@@ -131,7 +131,7 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
     click.echo(f"{record.id}  {record.status}  {record.strategy}  {record.created[:19]}Z")
     click.echo(f"query: {_short(record.query, 200)}")
     if "error" in result:
-        click.echo(f"error: {result['error']['message']}")
+        click.echo(f"error: {_fault(record, result['error'])}")
     if record.status == "waiting" and "question" in result:
         click.echo(f"asks: {_short(result['question'], 200)}")
         needed, tools = checks_needed(record.spec), tools_needed(record.spec)
@@ -206,6 +206,13 @@ def _shown(solution: Solution, checks: tuple[str, ...], tools: tuple[str, ...], 
         return told_code(solution)
     show(solution, as_json, checks, tools)
     return 0
+
+
+def _fault(record: Any, error: dict[str, Any]) -> str:
+    """Why a run has no result. A cancellation's own words say nothing."""
+    if record.status == "cancelled":
+        return f"interrupted; go on with: satisfice runs resume {record.id}"
+    return str(error["message"])
 
 
 def _short(text: str, most: int = 60) -> str:

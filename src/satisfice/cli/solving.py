@@ -16,7 +16,6 @@ from .output import emit, json_option, note, usd
 
 if TYPE_CHECKING:
     from ..budgets.budget import Budget
-    from ..core.plans import Strategy
     from ..core.verdict import Judgement
     from ..scheduler.events import Event
     from ..scheduler.solution import Solution
@@ -62,8 +61,8 @@ EMBEDDED = "local/smollm2"
 @click.option("--worth", type=float, help="What a right answer is worth, in dollars.")
 @click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars: may make it abstain.")
 @click.option("--per-second", type=float, default=0.0, help="What a second of waiting costs: makes waves wider.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Most output tokens of one call.")
-@click.option("--temperature", type=click.FloatRange(0), help="Sampling temperature.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Most output tokens of any one call, members' too.")
+@click.option("--temperature", type=click.FloatRange(0), help="Temperature of the draws (`params`), members' too.")
 @click.option("--seed", type=int, help="Makes the sampling repeatable where the model can.")
 @click.option("--policy", type=click.Path(), help="A policy file, as `satisfice fit` makes it.")
 @click.option("--config", type=click.Path(), help="Another satisfice.toml.")
@@ -78,6 +77,9 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     satisfice solve "A prime above 90" --answer number --check mychecks:is_prime --calls 8
     satisfice solve "An even year of the 1990s" --check 'regex:pattern=^199[02468]$' --calls 8
     satisfice solve "How much is 411 * 839?" --strategy react --tool mytools:calculator,calls=3 --budget 0.01
+    satisfice solve "..." --strategy 'fusion:members=["single_shot","self_consistency:samples=3"]' --budget 0.05
+    satisfice solve "..." --strategy 'cascade:stages=["single_shot:model=a","single_shot:model=b"]' --budget 0.05
+    satisfice solve "..." --strategy flow.yaml --budget 0.05    (a workflow of your own)
 
     \b
     Exit code: 0 an answer, or none because it abstained or waits for a person (--json: "abstained", "status"), 2 the
@@ -97,6 +99,7 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     if not models and not engine.settings.default:
         note(f"no model named: using the embedded {EMBEDDED} (135M parameters: weak). Choose one with --model.")
         engine = Engine(EMBEDDED, settings=engine.settings, **held)
+    kept = (engine.settings.journal if options["journal"] is None else options["journal"]) is not False
     caps = {"usd": options["budget"], **{k: options[k] for k in ("tokens", "calls", "seconds")}}
     limits = engine.settings.limits
     given = {k: v if v is not None else getattr(limits, k) for k, v in caps.items()}
@@ -106,7 +109,7 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
 
     async def main() -> Solution:
         async with engine:
-            return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json)
+            return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json, kept=kept)
 
     show(anyio.run(main), as_json, tools=options["tools"])
 
@@ -123,11 +126,13 @@ def tooled(specs: Sequence[str]) -> dict[str, Any]:
 
 def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
+    from ..strategies.limiting import with_params
     from ..strategies.registry import choose, strategy_of
 
+    strategy = strategy_of(choose(options["strategy"], bool(options["checks"])))
     return {
         "budget": budget,
-        "strategy": _with_params(strategy_of(choose(options["strategy"], bool(options["checks"]))), options),
+        "strategy": with_params(strategy, options["max_tokens"], options["temperature"]),
         "answer": options["answer"],
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
         "checks": checked(options["checks"]),
@@ -135,45 +140,39 @@ def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def interruptible(work: Callable[..., Awaitable[Solution]], as_json: bool, what: str = "thinking") -> Solution:
+async def interruptible(
+    work: Callable[..., Awaitable[Solution]], as_json: bool, what: str = "thinking", kept: bool = True
+) -> Solution:
     """`work(on_event=..., on_cancel="best")`. Ctrl-C ends the run with the best answer so far; nothing that was paid
-    for is lost."""
+    for is lost. `kept`: the run is on record, and can be resumed."""
     import anyio
 
     box: list[Solution | Exception] = []
-    with Watching(as_json, what) as on_event:
-        async with anyio.create_task_group() as group:
+    watching = Watching(as_json, what)
 
-            async def listen() -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    async for _ in signals:
-                        group.cancel_scope.cancel()
-                        return
+    async def listen(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+                return
 
-            group.start_soon(listen)
-            try:
-                box.append(await work(on_event=on_event, on_cancel="best"))
-            except Exception as error:  # raised outside the group, which would wrap it
-                box.append(error)
-            group.cancel_scope.cancel()
+    try:
+        with watching as on_event:
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, group.cancel_scope)
+                try:
+                    box.append(await work(on_event=on_event, on_cancel="best"))
+                except Exception as error:  # raised outside the group, which would wrap it
+                    box.append(error)
+                group.cancel_scope.cancel()
+    except BaseExceptionGroup as stopped:  # a second Ctrl-C, while the first is being seen to
+        if stopped.subgroup(KeyboardInterrupt) is None:
+            raise
     if not box:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(watching.interrupted(kept))
     if isinstance(box[0], Exception):
         raise box[0]
     return box[0]
-
-
-def _with_params(strategy: Strategy, options: dict[str, Any]) -> Strategy:
-    """The strategy with `--max-tokens` and `--temperature` in its parameters."""
-    from dataclasses import replace
-
-    given = {k: options[k] for k in ("max_tokens", "temperature") if options[k] is not None}
-    params = getattr(strategy, "params", None)
-    if not given:
-        return strategy
-    if params is None:
-        raise CallerError("--max-tokens and --temperature go with strategies that have the setting `params`")
-    return replace(strategy, params=replace(params, **given))  # type: ignore[type-var]
 
 
 def _query(words: tuple[str, ...]) -> str:
@@ -210,7 +209,7 @@ def reply_hint(run_id: str, specs: Sequence[str] = (), tools: Sequence[str] = ()
 
 
 class Watching:
-    """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere."""
+    """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere. It knows which run it is."""
 
     def __init__(self, as_json: bool, what: str = "thinking") -> None:
         self._status: Any = None
@@ -220,6 +219,17 @@ class Watching:
 
             self._status = Console(stderr=True).status(f"{what} ...")
         self._calls = 0
+        self._run, self._usd, self._tokens = "", 0.0, 0
+
+    def interrupted(self, kept: bool) -> str:
+        """What to say of a run that was cut off before it had an answer: what it spent, and how to go on with it."""
+        if not self._run:
+            return "interrupted before anything was sent"
+        spent = (
+            f"{usd(self._usd)}, {self._tokens} tokens in {self._calls} replies so far (what was under way is billed)"
+        )
+        how = f"go on with: satisfice runs resume {self._run}" if kept else f"run {self._run} was not kept on record"
+        return f"interrupted; {spent}; {how}"
 
     def __enter__(self) -> Any:
         if self._status is not None:
@@ -231,10 +241,15 @@ class Watching:
             self._status.stop()
 
     def _tell(self, event: Event) -> None:
-        from ..scheduler.events import Received
+        from ..scheduler.events import Received, Started
 
-        if self._status is not None and isinstance(event, Received):
-            self._calls += 1
+        if isinstance(event, Started):
+            self._run = event.run_id
+        if not isinstance(event, Received):
+            return
+        self._usd, self._tokens = event.spent_usd, event.tokens
+        self._calls += event.effect == "sample"
+        if self._status is not None:
             latest = f", latest: {event.answer[:40]}" if event.answer else ""
             self._status.update(f"{self._what} ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
 

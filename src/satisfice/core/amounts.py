@@ -42,3 +42,8 @@ class Amounts:
 
 
 ZERO = Amounts()
+
+
+def amount_said(cap: str, nanos: int, tokens: int, calls: int) -> str:
+    """One of the three amounts in words."""
+    return {"usd": f"${nanos / NANO:.9f}", "tokens": f"{tokens} tokens"}.get(cap, f"{calls} calls")

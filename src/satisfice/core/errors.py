@@ -76,7 +76,7 @@ class UnknownName(CallerError):
         names = sorted(known)
         near = get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        listing = f" Known: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}." if names else ""
+        listing = f" Known: {', '.join(names[:40])}{' ...' if len(names) > 40 else ''}." if names else ""
         return cls(f"unknown {kind} {name!r}.{hint}{listing}", kind=kind, name=name, nearest=near[0] if near else None)
 
 

@@ -39,7 +39,8 @@ class Answer:
 class Outcome:
     """What a strategy run inside a share of the purse came to. `found` is every candidate that was paid for, `judged`
     what verifiers said of them, `p` P(right) of the answer in the state in which it stopped (None: not known). A
-    `part` answered another question than the plan that ran it, and so adds no candidates to its pool."""
+    `part` answered another question than the plan that ran it, and so adds no candidates to its pool. `fault` is what
+    ended it, where it failed."""
 
     answer: Answer | None
     found: tuple[Candidate, ...] = ()
@@ -48,6 +49,7 @@ class Outcome:
     judged: tuple[Judgement, ...] = ()
     p: float | None = None
     part: bool = False
+    fault: str = ""
 
     @property
     def candidate(self) -> Candidate | None:

@@ -78,3 +78,12 @@ def wanted(verifiers: Iterable[Verifier], params: Params) -> Params:
 def name_of(thing: Any) -> str:
     """The name of a verifier or strategy: its `name`, else what Python calls it."""
     return str(getattr(thing, "name", None) or getattr(thing, "__name__", None) or type(thing).__name__)
+
+
+def label_of(check: Verifier, checks: Iterable[Verifier]) -> str:
+    """What tells a check from the others of a task: its name, and where several have the same one its place among
+    these ("judge#1", "judge#2"). Its name, too, where it is none of them."""
+    name = name_of(check)
+    alike = [one for one in {id(c): c for c in checks}.values() if name_of(one) == name]
+    place = next((i for i, one in enumerate(alike, 1) if one is check), 0)
+    return f"{name}#{place}" if len(alike) > 1 and place else name

@@ -1,0 +1,143 @@
+"""Which recorded models a strategy is replayed on, and why a bank could not answer it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from ..budgets.policy import Policy
+from ..core.errors import CallerError, TraceMiss, UnknownName
+from ..strategies.cascade import Cascade
+from ..strategies.registry import models_of
+from .bank import Bank
+from .cascading import fit_cascades, main_arms
+
+
+def casts_of(strategy: Any, bank: Bank) -> list[tuple[str, ...]]:
+    """Of each row that it gets, the models that it asks, the default one first: those that its settings name, and,
+    where a part of it names none, each model of the bank in turn beside them. [()] for a strategy that names no model:
+    it runs on every model alone. Raises `UnknownName`."""
+    named = models_of(strategy)
+    known = sorted({model for model, _ in bank.arms})
+    for model in named:
+        if model not in known:
+            raise UnknownName.of("recorded model", model, known)
+    if named and asks_default(strategy):
+        return [tuple(dict.fromkeys((default, *named))) for default in known]
+    return [tuple(named)]
+
+
+def asks_default(strategy: Any) -> bool:
+    """Whether a part of it leaves its `model` open, and does not name several `models` instead."""
+    if not is_dataclass(strategy):
+        return False
+    values = {f.name: getattr(strategy, f.name) for f in fields(strategy)}
+    if "model" in values and values["model"] is None and not values.get("models"):
+        return True
+    return any(asks_default(one) for value in values.values() for one in _each(value))
+
+
+def teams_of(bank: Bank, cast: tuple[str, ...]) -> list[dict[str, str]]:
+    """The arm of each model: one team for each arm under which all were recorded on some question; without such an
+    arm, each model under its main one. Raises `CallerError` where no question has them all."""
+    every = sorted({arm for _, arm in bank.arms})
+    found = [team for arm in every if bank.common(team := dict.fromkeys(cast, arm))]
+    if found:
+        return found
+    main = main_arms(bank)
+    team = {model: main[model] for model in cast}
+    if not bank.common(team):
+        raise CallerError(f"no question of this bank was recorded on all of {', '.join(cast)}")
+    return [team]
+
+
+def with_ladders(
+    policies: Mapping[int, Policy], bank: Bank, strategy: Any, arms: Mapping[str, str]
+) -> dict[int, Policy]:
+    """The policy of each fold, with the ladders of the strategy's own cascades, fitted on the other folds of these
+    arms; a chain with too few questions goes without one."""
+    chains = dict(chains_of(strategy, next(iter(arms))))
+    made: dict[int, Policy] = {}
+    for fold, policy in policies.items():
+        others = [other for other in bank.folds if other != fold]
+        ladders = dict(policy.cascades)
+        for key, chain in chains.items():
+            with suppress(CallerError):
+                (ladders[key],) = fit_cascades(bank, [chain], arms=dict(arms), folds=others).values()
+        made[fold] = policy.model_copy(update={"cascades": ladders}) if chains else policy
+    return made
+
+
+def without_ladder(strategy: Any, policy: Policy) -> str:
+    """What to say of a cascade for which a policy that has ladders has none; "" otherwise."""
+    missing = [
+        one.chain for one in cascades_in(strategy) if one.thresholds is None and one.chain not in policy.cascades
+    ]
+    if not policy.cascades or not missing:
+        return ""
+    if models_of(strategy):
+        return f"the policy has no ladder for the cascade {missing[0]!r}"
+    known = next(iter(policy.cascades))
+    stages = ",".join(f'"single_shot:model={model}"' for model in known.split(">"))
+    return (
+        f"its stages name no models, so that each model was asked alone and the policy's {len(policy.cascades)} "
+        f"ladder(s) went unused: name them, as in cascade:stages=[{stages}]"
+    )
+
+
+def chains_of(strategy: Any, default: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Of each cascade in a strategy whose stages ask one model each: its key in a policy, and these models."""
+    for cascade in cascades_in(strategy):
+        stages = [models_of(stage) or (default,) for stage in cascade.stages]
+        if all(len(models) == 1 for models in stages):
+            yield cascade.chain, tuple(models[0] for models in stages)
+
+
+def cascades_in(strategy: Any) -> Iterator[Cascade]:
+    """The cascades in a strategy, itself included."""
+    if isinstance(strategy, Cascade):
+        yield strategy
+    for field_ in fields(strategy) if is_dataclass(strategy) else ():
+        for one in _each(getattr(strategy, field_.name)):
+            yield from cascades_in(one)
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+@dataclass(slots=True)
+class Missed:
+    """Runs that the bank could not answer, by the reason, and how many `ended` because its draws did."""
+
+    ended: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return self.reasons.total()
+
+    def add(self, miss: TraceMiss) -> None:
+        why = str(miss.details.get("why", ""))
+        self.reasons[why] += 1
+        self.examples.setdefault(why, str(miss))
+
+    def told(self, runs: int) -> str:
+        """In words, "" where nothing was missed. `runs`: those that were replayed."""
+        found = []
+        if self.count:
+            why, often = self.reasons.most_common(1)[0]
+            example = self.examples[why]
+            rest = "the figures are of the others, which need not be like them"
+            share = f"{often} of {runs + self.count} runs could not be replayed ({rest})"
+            found.append(f"{share if runs else 'cannot be replayed on this bank'}: {example}")
+        if self.ended:
+            more = "what the strategy would ask next was not recorded"
+            found.append(
+                f"{self.ended} of {runs} runs ended before a step that the recorded draws do not suffice for: {more}"
+            )
+        return "; ".join(found)
