@@ -78,7 +78,7 @@ def calibrate(
     measured, recorded, skipped = _measured(bank, names or bank.verifiers, bool(names), seed, as_json)
     if plot is not None:
         draw(measured, recorded, plot, f"Reliability of the verifiers in {bank_path.name}")
-    policy = _policy(bank, [one.name for one in measured], seed, as_json) if out is not None else None
+    policy = _policy(bank, [one.name for one in measured], as_json) if out is not None else None
     if policy is not None and out is not None:
         _write(out, policy.model_dump_json(indent=2))
     together = _ensemble(bank, [one.name for one in measured], seed) if ensemble is not None else None
@@ -154,19 +154,15 @@ def _measured(
     return found, kept, skipped
 
 
-def _policy(bank: Bank, names: Collection[str], seed: int, as_json: bool) -> Policy:
+def _policy(bank: Bank, names: Collection[str], as_json: bool) -> Policy:
     """The policy of `fit`, with these verifiers. A bank with single draws teaches nothing of votes; of its verifiers
     all the same."""
-    from ..budgets.policy import Policy
     from ..experiments import fit
-    from ..experiments.verifying import fit_verifiers
 
     with progress("fitting the policy", as_json):
-        try:
-            policy = fit(bank)
-        except CallerError as error:
-            note(f"the policy knows the verifiers only: {error}")
-            return Policy(name="verifiers", verifiers=fit_verifiers(bank, names=names, seed=seed))
+        policy = fit(bank)
+    if not policy.fitted:
+        note(f"the policy knows the verifiers only: votes are {policy.provenance['voting']}")
     return policy.model_copy(update={"verifiers": {k: v for k, v in policy.verifiers.items() if k in names}})
 
 
