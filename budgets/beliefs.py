@@ -5,12 +5,11 @@ Each is frozen evidence; given the terms it knows the best continuation and P(ri
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 
-from ..core.belief import STOP, Belief, Continuation, Terms
+from ..core.belief import STOP, Belief, Continuation, Terms, picked_by
 
 COURSE, WIDEST = 128, 64  # draws that are looked ahead one by one, and in waves
 
@@ -26,8 +25,7 @@ class Committed:
         return self.evidence.p(terms) if self.evidence else None
 
     def pick(self, terms: Terms) -> int:
-        pick: Callable[[Terms], int] | None = getattr(self.evidence, "pick", None)
-        return pick(terms) if pick else 0
+        return picked_by(self.evidence, terms)
 
     def best(self, terms: Terms) -> Continuation:
         size = min(self.left, terms.steps)

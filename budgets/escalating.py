@@ -8,10 +8,9 @@ the chances that the next stage is right after a right and after a wrong answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core.belief import STOP, Belief, Continuation, Ladder, Terms
+from ..core.belief import STOP, Belief, Continuation, Ladder, Terms, picked_by
 from .beliefs import Unstarted
 from .rounds import RoundsBelief
 
@@ -43,8 +42,7 @@ class EscalatingBelief:
         return ladder.reach(self.stage - 1, self.agreement)[0]
 
     def pick(self, terms: Terms) -> int:
-        pick: Callable[[Terms], int] | None = getattr(self.evidence, "pick", None)
-        return pick(terms) if pick else 0
+        return picked_by(self.evidence, terms)
 
     def best(self, terms: Terms) -> Continuation:
         """The best of going on by one stage, by two, ... without a look in between: a lower bound of what looking

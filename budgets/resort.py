@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..core.belief import STOP, Belief, Continuation, Terms
+from ..core.belief import STOP, Belief, Continuation, Terms, picked_by
 
 BARELY = 1e-9  # value above its price: more than rounding, less than any other way that is worth its price
 
@@ -21,8 +20,7 @@ class LastResort:
         return self.usual.p(terms)
 
     def pick(self, terms: Terms) -> int:
-        pick: Callable[[Terms], int] | None = getattr(self.usual, "pick", None)
-        return pick(terms) if pick else 0
+        return picked_by(self.usual, terms)
 
     def best(self, terms: Terms) -> Continuation:
         way = self.usual.best(terms)

@@ -8,10 +8,9 @@ nothing better counts as a failure: rounds stop when they stop helping, in units
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..core.belief import STOP, Belief, Continuation, Terms
+from ..core.belief import STOP, Belief, Continuation, Terms, picked_by
 from .beliefs import ExactBelief
 
 SETTLED = 1e-9  # doubt below which nothing is left to win
@@ -30,8 +29,7 @@ class RoundsBelief:
         return self.evidence.p(terms) if self.evidence else None
 
     def pick(self, terms: Terms) -> int:
-        pick: Callable[[Terms], int] | None = getattr(self.evidence, "pick", None)
-        return pick(terms) if pick else 0
+        return picked_by(self.evidence, terms)
 
     def best(self, terms: Terms) -> Continuation:
         """One round at a time: each needs what the last one brought. Gain is what is lacking to certainty, times what

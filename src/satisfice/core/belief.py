@@ -145,3 +145,10 @@ class Belief(Protocol):
     def best(self, terms: Terms) -> Continuation:
         """The best continuation at these terms."""
         ...
+
+
+def picked_by(belief: Belief | None, terms: Terms) -> int:
+    """Which of the candidates that an answer is among the evidence finds the likeliest: its optional `pick(terms)`, the
+    first where it does not say."""
+    pick: Callable[[Terms], int] | None = getattr(belief, "pick", None)
+    return pick(terms) if pick is not None else 0
