@@ -56,8 +56,9 @@ def main(work: Path, gguf: Path | None, questions: int) -> None:
     done = {(row["i"], row["way"]) for row in rows}
     todo = iter([(i, way) for i in range(questions) for way in WAYS if (i, way) not in done])
 
+    model = f"local/{gguf.resolve()}" if gguf else "local/smollm2"
+
     async def run() -> None:
-        model = f"local/{gguf.resolve()}" if gguf else "local/smollm2"
         async with Engine(model, tools=[calculator], journal=False) as engine:
 
             async def worker() -> None:
