@@ -2,7 +2,10 @@
 
 All in the world of `budgets.evidence`. A check's gain is the expected value of sample information (Raiffa & Schlaifer
 1961): what the best choice is expected to be worth once the verdict is known, less what it is worth now. It is nothing
-where no verdict could change the choice. Draws are looked ahead as the better of three ways of using them, each of
+where no verdict could change the choice.
+
+Draws: where a bank recorded what draws did under these verifiers, by backward induction in that (`budgets.scored`). Where
+a verifier was heard that nobody has measured, by what its own scores show. Else as the better of three ways, each of
 which could really be followed, so that the gain is a lower bound: the votes alone (exact dynamic programming), one draw
 checked and weighed with all that is known (exact), and m draws of which the best-checked replaces the answer on offer
 if its verdict is good enough. With an imperfect check the last one's value stops growing, and in the end falls with m,
@@ -16,9 +19,10 @@ from itertools import product
 from math import exp, log2
 from typing import TYPE_CHECKING
 
-from ..core.belief import STOP, Channel, Continuation, Priors, Terms
+from ..core.belief import STOP, Chain, Channel, Continuation, Priors, Terms
 from .beliefs import widest
 from .evidence import Answers, Evidence, Posterior, posterior
+from .scored import FEWEST, PandoraBelief, course, settled
 from .voting import HORIZON, VotingBelief
 
 if TYPE_CHECKING:
@@ -138,14 +142,38 @@ def p_right(answers: Answers, terms: Terms) -> float | None:
         return None  # two verifiers by one name: the policy can have measured one of them at most
     if all(answer.refuted for answer in answers) or not names <= terms.priors.channels.keys():
         return None
+    draws, chain = sum(answer.count for answer in answers), _chain(answers, tuple(names), terms.priors)
+    if chain is not None:
+        return settled(chain, draws, _standing(answers, chain, terms.priors))
     now = posterior(answers, terms.priors)
-    p, draws = now.p(now.leader), sum(answer.count for answer in answers)
-    settled = [channel.settled for channel in map(terms.priors.channel, names) if channel.settled is not None]
-    return min((f(p, draws) for f in settled), default=p)
+    p = now.p(now.leader)
+    came = [channel.settled for channel in map(terms.priors.channel, names) if channel.settled is not None]
+    return min((f(p, draws) for f in came), default=p)
+
+
+def _chain(answers: Answers, verifiers: tuple[str, ...], priors: Priors) -> Chain | None:
+    """What was recorded of draws under these verifiers, if all of them have told of every answer, and nothing else."""
+    chain = priors.chains.get("+".join(sorted(verifiers))) if verifiers else None
+    names = sorted(verifiers)
+    heard = chain is not None and all(not a.refuted and sorted(name for name, _ in a.said) == names for a in answers)
+    return chain if heard else None
+
+
+def _standing(answers: Answers, chain: Chain, priors: Priors) -> float:
+    """How the likeliest answer stands, as the chain has it; 0 while there is none."""
+    if not answers:
+        return 0.0
+    if chain.by_score:
+        return max(p for answer in answers for _, p in answer.said)
+    now = posterior(answers, priors)
+    return now.p(now.leader)
 
 
 def pick(answers: Answers, terms: Terms) -> int:
     """Which answer to give: the likeliest, the first of equals."""
+    chain = _chain(answers, tuple(name for name, _ in answers[0].said), terms.priors) if answers else None
+    if chain is not None and chain.by_score:
+        return max(range(len(answers)), key=lambda i: answers[i].said[0][1])
     return posterior(answers, terms.priors).leader
 
 
@@ -183,18 +211,34 @@ class DrawBelief:
         most = min(terms.steps, self.limit, COURSE)
         if most <= 0:
             return STOP
+        chain = _chain(self.answers, self.verifiers, terms.priors)
+        if chain is not None:
+            p, draws = _standing(self.answers, chain, terms.priors), sum(answer.count for answer in self.answers)
+            return course(chain, draws, p, terms, self.limit)
         now = posterior(self.answers, terms.priors)
+        scores = self._unmeasured(terms)
+        if len(scores) >= FEWEST:
+            return PandoraBelief(scores, self.limit).best(terms)
         channel = joint(terms.priors, self.verifiers)
         gains = _many_draws(now, channel, terms, most)
         gains[0] = max(gains[0], _one_draw(self.answers, channel, terms) - _value(now, terms))
-        best = STOP
+        wide, best = widest(terms), STOP
         for m, gain in enumerate(gains, start=1):
             # Where time is free a wave of one loses nothing: what it shows can still save the next draw.
-            size = m if widest(terms) > 1 else 1
-            way = Continuation(size, gain, m * terms.cost, terms.seconds * (1 if widest(terms) > 1 else m))
+            size, wait = (min(m, wide), terms.waves(m)) if wide > 1 else (1, m)
+            way = Continuation(size, gain, m * terms.cost, wait * terms.seconds)
             best = way if gain > NOTHING and way.net(terms) > max(0.0, best.net(terms)) else best
         by_votes = self._votes(now, terms)
         return by_votes if by_votes.size and by_votes.net(terms) > max(0.0, best.net(terms)) else best
+
+    def _unmeasured(self, terms: Terms) -> tuple[float, ...]:
+        """The scores of the draws so far, where nobody has measured who gave them; () where all are measured, or where
+        exact checks count too."""
+        names = {name for answer in self.answers for name, _ in answer.said}
+        if names <= terms.priors.channels.keys() or any(answer.refuted for answer in self.answers):
+            return ()
+        means = [(sum(p for _, p in a.said) / len(a.said), a.count) for a in self.answers if a.said]
+        return tuple(mean for mean, count in means for _ in range(count))
 
     def _votes(self, now: Posterior, terms: Terms) -> Continuation:
         """What the votes alone would gain. That gain comes about where the leader is wrong, and verdicts have made

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..core.belief import Channel, Ladder, Priors
+from ..core.belief import Chain, Channel, Ladder, Priors, Rounds
 from ..core.errors import BadSettings
 from .calibrators import Calibration, Drift, Rates, ScoreModel, Selected
 from .priors import DEFAULT_PRIORS
@@ -15,6 +15,9 @@ from .priors import DEFAULT_PRIORS
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kind = tuple[Share, Share, Share]
+SUM = 0.01  # rows of chances are rounded
+Others = Annotated[int, Field(ge=0, le=2)]
+VotingKind = tuple[Share, Share, Others, Share, Share]
 
 
 class VerifierPolicy(BaseModel):
@@ -95,10 +98,57 @@ class LadderPolicy(BaseModel):
         return Ladder(self.cuts, self.right, self.follows, self.alone, self.costs)
 
 
+class ChainPolicy(BaseModel):
+    """What recorded draws under a verifier taught (`core.belief.Chain` says what the figures are). `questions`: how many
+    there were, each with as many draws as `right` has rows, less one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cuts: tuple[Share, ...]
+    right: Annotated[tuple[tuple[Share, ...], ...], Field(min_length=2)]
+    moves: tuple[tuple[tuple[Share, ...], ...], ...]
+    blank: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    by_score: bool = False
+    questions: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> ChainPolicy:
+        levels = len(self.cuts) + 1
+        if list(self.cuts) != sorted(set(self.cuts)):
+            raise ValueError("cuts must rise")
+        if any(len(row) != levels for row in self.right) or len(self.moves) != len(self.right) - 1:
+            raise ValueError(f"the tables do not fit {levels} levels")
+        for table in self.moves:
+            if len(table) != levels or any(len(row) != levels or abs(sum(row) - 1) > SUM for row in table):
+                raise ValueError(f"expected {levels} chances of {levels} levels, each row with the sum 1")
+        return self
+
+    def chain(self) -> Chain:
+        return Chain(self.cuts, self.right, self.moves, self.blank, self.by_score)
+
+
+class RoundPolicy(BaseModel):
+    """What recorded runs taught of a strategy's rounds (`core.belief.Rounds` says what the figures are). `questions`: how
+    many there were, `seen`: rounds of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    curve: Annotated[tuple[tuple[Share, Share], ...], Field(min_length=1)]
+    fade: Share = 1.0
+    questions: int = 0
+    seen: int = 0
+
+    def rounds(self) -> Rounds:
+        return Rounds(self.curve, self.fade)
+
+
 class Policy(BaseModel):
     """What `solve` assumes of the world. `worth` in dollars is what a right answer is worth where the budget does
-    not say. `tokens` are mean completion tokens per model, `verifiers` what is known of verifiers by name,
-    `cascades` of chains of models ("cheap>dear"). `provenance` tells what it was fitted on."""
+    not say. `tokens` are mean completion tokens per model, `lengths` the 99% quantile of them by model and kind of
+    reply ("answer", "thought"), `verifiers` what is known of verifiers by name,
+    `cascades` of chains of models ("cheap>dear"), `rounds` of the rounds of strategies. `chances` are (theta, weight)
+    rows that stand in for `success` where they were fitted, `chains` what draws under verifiers did ("a+b"). `kinds` is the prior of the votes in full (empty: that of
+    `voting`), `stops` tables of when to stop that were made for it. `provenance` tells what it was fitted on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,14 +159,34 @@ class Policy(BaseModel):
     success: tuple[Positive, Positive] = DEFAULT_PRIORS.success
     fitted: bool = False
     tokens: dict[str, float] = {}
+    lengths: dict[str, dict[str, Annotated[int, Field(gt=0)]]] = {}
     verifiers: dict[str, VerifierPolicy] = {}
     cascades: dict[str, LadderPolicy] = {}
     provenance: dict[str, str | int | float] = {}
+    chances: tuple[tuple[Share, Share], ...] = ()
+    rounds: dict[str, RoundPolicy] = {}
+    kinds: tuple[VotingKind, ...] = ()
+    stops: str = Field(default="", repr=False)
+    chains: dict[str, ChainPolicy] = {}
 
     def priors(self) -> Priors:
         channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}
         ladders = {chain: cascade.ladder() for chain, cascade in self.cascades.items()}
-        return Priors(self.voting, self.success, self.fitted, channels, ladders)
+        rounds = {strategy: known.rounds() for strategy, known in self.rounds.items()}
+        # A prior of one's own over (theta, phi) alone is not overruled by what is declared of the rest.
+        kinds = self.kinds or (DEFAULT_PRIORS.kinds if self.voting == DEFAULT_PRIORS.voting else ())
+        return Priors(
+            self.voting,
+            self.success,
+            self.fitted,
+            channels,
+            ladders,
+            self.chances,
+            rounds,
+            kinds,
+            self.stops if self.kinds else "",
+            {names: known.chain() for names, known in self.chains.items()},
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:

@@ -24,12 +24,13 @@ class Hold:
 
 
 class Purse:
-    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads."""
+    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads. `name`: of the
+    account that it stands for, where it is not the request's own."""
 
-    __slots__ = ("_lock", "limit", "overrun", "parent", "pending", "posted")
+    __slots__ = ("_lock", "limit", "name", "overrun", "parent", "pending", "posted")
 
-    def __init__(self, limit: tuple[int, int, int], parent: Purse | None = None) -> None:
-        self.limit = limit
+    def __init__(self, limit: tuple[int, int, int], parent: Purse | None = None, name: str = "") -> None:
+        self.limit, self.name = limit, name
         self.parent = parent
         self.posted = [0, 0, 0]
         self.pending = [0, 0, 0]
@@ -52,6 +53,24 @@ class Purse:
             pn, pt, pc = self.parent.room()
             n, t, c = min(n, pn), min(t, pt), min(c, pc)
         return max(0, n), max(0, t), max(0, c)
+
+    def allow(self, room: tuple[int, int, int]) -> None:
+        """Sets the limit so that `room` is left: what an account was last seen to have."""
+        with self._lock:
+            n, t, c = (p + h + r for p, h, r in zip(self.posted, self.pending, room, strict=True))
+            self.limit = n, t, c
+
+    def tightest(self, cap: str) -> Purse:
+        """The level with the least left in one dimension ("usd", "tokens", "calls"), the innermost of equals."""
+        i = ("usd", "tokens", "calls").index(cap)
+        level, best, least = self, self, UNLIMITED << 1
+        while True:
+            left = level.limit[i] - level.posted[i] - level.pending[i]
+            if left < least:
+                best, least = level, left
+            if level.parent is None:
+                return best
+            level = level.parent
 
     def short_of(self, amounts: Amounts) -> str | None:
         """The first dimension in which `amounts` does not fit, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..core.belief import STOP, Belief, Continuation, Terms, picked_by
+from .switching import rejected
 
 BARELY = 1e-9  # value above its price: more than rounding, less than any other way that is worth its price
 
@@ -26,3 +27,10 @@ class LastResort:
         way = self.usual.best(terms)
         price = terms.price * (way.cost + way.seconds * terms.per_second)
         return replace(way, gain=price + BARELY) if way.size and way.gain - price > BARELY else STOP
+
+    def reserve(self, terms: Terms) -> float:
+        """No other way is left for it, however much a dollar buys here."""
+        return BARELY if self.best(terms).size else 0.0
+
+    def rejected(self, terms: Terms) -> Continuation:
+        return rejected(self.usual, terms)

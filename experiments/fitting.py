@@ -1,7 +1,8 @@
 """Fit: from a bank to a policy. What is learnt is what stopping assumes of the world (`budgets.voting`).
 
-One pooled prior over kinds of question (theta, phi) for the whole bank: every (question, model, arm) with two or more
-recorded answers is one piece of evidence. For the prior of one model or one recorded condition, fit on
+One pooled prior over kinds of question for the whole bank: every (question, model, arm) with two or more recorded
+answers is one piece of evidence. `kinds` (in `experiments.kinds`) is what votes are counted by, `voting` its plainer
+form (theta, phi) for votes and verdicts together. For the prior of one model or one recorded condition, fit on
 `bank.select(models=..., arms=...)`. Weights are the maximum-likelihood mixing distribution on a fixed grid, by EM
 (Dempster, Laird & Rubin 1977; on a grid, Laird 1978), lightly smoothed toward the uniform one.
 """
@@ -18,6 +19,12 @@ from ..core.belief import Priors
 from ..core.errors import CallerError
 from .bank import Bank, Draw
 from .cascading import fit_cascades
+from .chaining import fit_chains
+from .chances import fit_chances
+from .kinds import Ballots, ballots_of
+from .kinds import kinds as fit_kinds
+from .kinds import log_loss as kinds_loss
+from .stops import stops_of
 from .verifying import fit_verifiers
 
 if TYPE_CHECKING:
@@ -33,12 +40,13 @@ FEWEST = 20  # groups with two answers or more; below, the declared prior is the
 Votes: TypeAlias = "tuple[int, int, int]"
 
 
-def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
-    """The policy that a bank's `folds` (None: all) teach: `voting` weights by EM, `success` Beta(a, b) by maximum
-    likelihood of the beta-binomial over right draws, mean completion `tokens` per model, of each recorded verifier
-    what its verdicts teach, and of chains of models when a cascade should go on. `provenance` holds what it saw and,
-    where there are two folds or more, the held-out log loss (nats per group of draws, cross-fitted by fold) of the
-    fitted prior and of the declared one.
+def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool = True) -> Policy:
+    """The policy that a bank's `folds` (None: all) teach: `voting` and `kinds` weights by EM, `success` Beta(a, b) by
+    maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model, of each recorded
+    verifier what its verdicts teach, and of chains of models when a cascade should go on. `stops`: makes the tables of
+    when to stop too, a second's work, which live runs then need not make (`experiments.stops`). `provenance` holds what it saw and,
+    where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted by fold) of the
+    fitted priors and of the declared ones.
 
     Single draws cannot show agreement, and a prior that was never checked against it must not be called fitted: where
     fewer than 20 (question, model, arm) have two recorded answers, `voting` and `success` stay the declared ones,
@@ -46,10 +54,13 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     """
     seen = bank.select(folds=folds) if folds is not None else bank
     by_fold: dict[int, Counter[Votes]] = defaultdict(Counter)
+    ballots: dict[int, Counter[Ballots]] = defaultdict(Counter)
     for (question, _, _), row in seen.draws.items():
-        votes = votes_of(row)
+        votes, ballot, fold = votes_of(row), ballots_of(row), seen.questions[question].fold
         if sum(votes) >= 2:
-            by_fold[seen.questions[question].fold][votes] += 1
+            by_fold[fold][votes] += 1
+        if ballot is not None and len(row) >= 2:
+            ballots[fold][ballot] += 1
     counts = sum(by_fold.values(), Counter())
     groups = counts.total()
     facts: dict[str, str | int | float] = {
@@ -62,7 +73,8 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
     agreed = groups >= FEWEST
     few = f"only {groups} (question, model, arm) of this bank have two recorded answers or more"
     priors = _priors(seen, counts) if agreed else Priors(DEFAULT_PRIORS.voting, DEFAULT_PRIORS.success)
-    facts |= _held_out(by_fold) if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
+    kinds = fit_kinds(sum(ballots.values(), Counter())) if agreed else ()
+    facts |= _held_out(by_fold, ballots) if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
     verifiers = fit_verifiers(seen, priors)
     cascades = fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {}
     if not (agreed or verifiers or cascades):
@@ -80,7 +92,19 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None) -> Policy:
         verifiers=verifiers,
         cascades=cascades,
         provenance=facts,
+        chances=fit_chances(_passes(seen)) if agreed else (),
+        chains=fit_chains(seen, verifiers, priors),
+        kinds=kinds,
+        stops=stops_of(kinds) if stops and kinds else "",
     )
+
+
+def _passes(bank: Bank) -> dict[int, Counter[tuple[int, int]]]:
+    """By fold: (right draws, draws) -> how many (question, model, arm) have such."""
+    found: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
+    for (question, _, _), row in bank.draws.items():
+        found[bank.questions[question].fold][sum(draw.correct for draw in row), len(row)] += 1
+    return found
 
 
 def _priors(bank: Bank, counts: Counter[Votes]) -> Priors:
@@ -180,20 +204,25 @@ def beta_binomial(counts: Counter[tuple[int, int]]) -> tuple[float, float]:
     return round(float(mean[at] * size[at]), 6), round(float((1 - mean[at]) * size[at]), 6)
 
 
-def _held_out(by_fold: dict[int, Counter[Votes]]) -> dict[str, float]:
+def _held_out(by_fold: dict[int, Counter[Votes]], ballots: dict[int, Counter[Ballots]]) -> dict[str, float]:
     import numpy as np
 
-    total = sum(by_fold.values(), Counter())
+    total, cast = sum(by_fold.values(), Counter()), sum(ballots.values(), Counter())
     if len(by_fold) < 2:
         return {}
     declared = np.asarray([weight for _, _, weight in DEFAULT_PRIORS.voting])
-    loss = 0.0
+    loss = full = 0.0
     for counts in by_fold.values():
         others = total - counts
         loss += log_loss(counts, mixture(others)) * counts.total() if others else 0.0
+    for groups in ballots.values():
+        rest = cast - groups
+        full += kinds_loss(groups, fit_kinds(rest)) * groups.total() if rest else 0.0
     return {
         "held_out_log_loss": round(loss / total.total(), 6),
         "declared_log_loss": round(log_loss(total, declared), 6),
+        "held_out_kinds_log_loss": round(full / cast.total(), 6),
+        "declared_kinds_log_loss": round(kinds_loss(cast, DEFAULT_PRIORS.kinds), 6),
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ..core.amounts import nanos
 from ..core.completions import Model, Params
 from ..core.errors import BadSettings, MissingExtra, SatisficeError, UnknownName, UnpricedModel
 from . import local, pricelist
+from .pricebook import PriceBook
 
 if TYPE_CHECKING:
     from .settings import ModelSettings, PriceSettings, Settings
@@ -67,10 +69,13 @@ class Row:
 
 
 class Catalog:
-    """The models that a process can name. Safe from many threads; each model is made once."""
+    """The models that a process can name. Safe from many threads; each model is made once. `clock` tells the time,
+    with a zone: prices have dates. Raises `BadSettings` for a price file that cannot be read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.settings = settings
+        self.book = PriceBook(settings.prices)
+        self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._models: dict[str, Model] = {}
         self._own: set[str] = set()
@@ -107,14 +112,35 @@ class Catalog:
         return tuple(found)
 
     def entry(self, name: str) -> Entry:
-        """What is known of `name` (an alias, a model or a registered object; a pool is none of these). Raises
-        UnknownName, UnpricedModel, MissingExtra."""
-        if name not in self._entries:
+        """What is known of `name` (an alias, a model or a registered object; a pool is none of these), at the price of
+        this day. Raises UnknownName, UnpricedModel, MissingExtra."""
+        known = self._entries.get(name)
+        if known is None:
             self._check(name)
             made = self._describe(name, self.settings.models.get(name))
             with self._lock:
-                self._entries.setdefault(name, made)
-        return self._entries[name]
+                return self._entries.setdefault(name, made)
+        if name in self._own or not self.book.dated(known.provider_model):
+            return known
+        alias = self.settings.models.get(name)
+        price = self._price(name, known.provider_model, alias)
+        if price is not known.price and price != known.price:
+            with self._lock:
+                known = self._entries[name] = replace(known, price=price)
+        return known
+
+    def _price(self, name: str, model: str, alias: ModelSettings | None) -> Price:
+        """Declared for the alias, else in a price file, else on litellm's list. Raises UnpricedModel."""
+        if alias and alias.price:
+            return _declared(alias.price)
+        ours = model.startswith(LOCAL)
+        # litellm's list is long, and knows no model of ours.
+        price = self.book.price(model, self._clock()) if self.book.files or not ours else None
+        if price is None and ours:
+            price = LOCAL_PRICE
+        if price is None:
+            raise _unpriced(name, model, alias is not None)
+        return price
 
     def model(self, name: str) -> Model:
         """The model behind `name`, made at the first call. Raises as `entry` does."""
@@ -166,7 +192,7 @@ class Catalog:
 
     def _describe(self, name: str, alias: ModelSettings | None) -> Entry:
         model = alias.model if alias else name
-        declared = _declared(alias.price) if alias and alias.price else None
+        price = self._price(name, model, alias)
         params = alias.params.model_dump(exclude_none=True) if alias else {}
         batch, context, concurrency = (alias.batch, alias.context, alias.concurrency) if alias else (None, None, None)
         timeout = alias.timeout if alias else TIMEOUT
@@ -174,11 +200,8 @@ class Catalog:
             slots = concurrency or local.SLOTS
             context = context or local.CONTEXT
             batch = min(batch or slots, slots)
-            return Entry(name, model, declared or LOCAL_PRICE, context, context, batch, timeout, params, slots)
+            return Entry(name, model, price, context, context, batch, timeout, params, slots)
         listed = pricelist.look_up(model) or pricelist.Listed(None, None, None)
-        price = declared or listed.price
-        if price is None:
-            raise _unpriced(name, model, alias is not None)
         # Of a server at an address of one's own it is not known whether it honours n: there it has to be declared.
         own = alias is not None and alias.api_base is not None
         batch = batch or (1 if own else _BATCHES.get(model.split("/", 1)[0], 1))
@@ -201,8 +224,8 @@ class Catalog:
 
 
 def _declared(price: PriceSettings) -> Price:
-    made = Price.per_million(price.prompt, price.completion, cached=price.cached)
-    return replace(made, per_call=nanos(price.per_call))
+    figures = price.model_dump(exclude={"per_call"})
+    return Price.per_million(**figures, per_call=nanos(price.per_call))
 
 
 def _unpriced(name: str, model: str, is_alias: bool) -> UnpricedModel:

@@ -294,12 +294,29 @@ def _usage(usage: Any) -> Usage | None:
     """None where the provider did not say: litellm then counts zero, or counts itself."""
     if usage is None or not usage.prompt_tokens:
         return None
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens or 0,
-        cached=getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None) or 0,
-        reasoning=getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None) or 0,
-    )
+    prompt, completion = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
+    read_of, thought_of = (getattr(usage, f"{part}_tokens_details", None) for part in ("prompt", "completion"))
+    cached = _told(read_of, "cached_tokens") or _told(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
+    written = _told(read_of, "cache_write_tokens", "cache_creation_tokens")
+    written = max(written, _told(usage, "cache_creation_input_tokens"))
+    reasoning = _told(thought_of, "reasoning_tokens")
+    # Details are parts of the counts. Some servers count them beside: then they are more, or the total says so.
+    beside = _told(usage, "total_tokens") - prompt - completion
+    if cached + written > prompt or (beside > 0 and beside == cached + written != reasoning):
+        prompt, beside = prompt + cached + written, beside - cached - written
+    if beside > 0:
+        completion, beside = completion + beside, 0
+    if reasoning > completion:
+        completion += reasoning
+    return Usage(prompt, completion, cached, reasoning, written)
+
+
+def _told(thing: Any, *names: str) -> int:
+    """The first of these counts that is there. Raises `ValueError` for a negative one."""
+    count = next((int(found) for name in names if (found := getattr(thing, name, None))), 0)
+    if count < 0:
+        raise ValueError(f"usage of {count} tokens")
+    return count
 
 
 _loop: asyncio.AbstractEventLoop | None = None

@@ -3,6 +3,8 @@
     default = "cheap"                 # alias, pool or model used when a caller names none
     journal = true                    # or false, or a path
     home = "~/.local/share/satisfice"
+    ledger = true                     # accounts that cannot be overdrawn, see `accounts` in this package
+    prices = "prices.toml"            # or a list: price files, which go before litellm's list (see `pricebook`)
 
     [models.cheap]
     model = "openai/gpt-4o-mini"      # provider/model as litellm writes it, or local/smollm2
@@ -20,6 +22,7 @@
     terse = "Answer in one word: {{ query }}"   # or dir = "prompts", a folder of .txt, .md and .j2 files
 
 Every key can be overridden from the environment: SATISFICE_DEFAULT, SATISFICE_LIMITS__USD, SATISFICE_POOLS (JSON) ...
+SATISFICE_PRICES is a path, or several as in PATH.
 """
 
 from __future__ import annotations
@@ -34,13 +37,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
 )
 
-from ..core.errors import BadSettings
+from ..budgets.ledger.accounts import ROOT
+from ..core.errors import BadSettings, CallerError
+from .accounts import AccountLimit, AccountSettings, declared
 from .reserved import reserved
 
 FILE = "satisfice.toml"
@@ -56,11 +62,14 @@ class _Table(BaseModel):
 
 
 class PriceSettings(_Table):
-    """USD per million tokens; `per_call` USD per call."""
+    """USD per million tokens; `per_call` USD per call. `cached` and `cache_write` are prompt tokens read from and
+    written to the provider's cache, `reasoning` hidden reasoning. Tiers, hours and dates go into a price file."""
 
     prompt: Money
     completion: Money
     cached: Money | None = None
+    cache_write: Money | None = None
+    reasoning: Money | None = None
     per_call: Money = 0.0
 
 
@@ -107,12 +116,15 @@ class ModelSettings(_Table):
 
 
 class LimitSettings(_Table):
-    """What one request may spend when the caller does not say: dollars, tokens, calls, seconds."""
+    """What one request may spend when the caller does not say: dollars, tokens, calls, seconds. `length_quantile`
+    (0.99, say): calls are sent with, and held at, this upper quantile of the lengths of earlier replies, where those
+    are known, instead of all of `max_tokens`: less lies idle in holds, and one reply in a hundred is cut short."""
 
     usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tokens: Annotated[int, Field(ge=1)] | None = None
     calls: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    length_quantile: Annotated[float, Field(ge=0.5, lt=1)] | None = None
 
 
 def _data_home() -> Path:
@@ -127,7 +139,11 @@ class Settings(BaseSettings):
 
     default: Annotated[str, Field(min_length=1)] | None = None
     journal: bool | str | None = None
+    ledger: bool | str | None = None
+    account: Annotated[str, Field(min_length=1)] = ROOT
+    accounts: dict[str, AccountSettings] = {}
     home: Path = Field(default_factory=_data_home)
+    prices: Annotated[tuple[Path, ...], NoDecode] = ()
     models: dict[Name, ModelSettings] = {}
     pools: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     limits: LimitSettings = LimitSettings()
@@ -146,12 +162,34 @@ class Settings(BaseSettings):
         files = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=path),)
         return (init_settings, env_settings, *files)
 
-    @field_validator("journal", mode="before")
+    @field_validator("journal", "ledger", mode="before")
     @classmethod
     def _truth(cls, value: Any) -> Any:
         # From the environment it comes as text, and "false" is no path.
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         return words.get(value.lower(), value) if isinstance(value, str) else value
+
+    @field_validator("ledger")
+    @classmethod
+    def _somewhere(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("expected true, a file or a postgresql:// address")
+        return value
+
+    @field_validator("accounts")
+    @classmethod
+    def _a_tree(cls, value: dict[str, AccountSettings]) -> dict[str, AccountSettings]:
+        try:
+            declared(value)
+        except CallerError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _files(cls, value: Any) -> Any:
+        texts = value.split(os.pathsep) if isinstance(value, str) else value
+        return tuple(t for t in texts if t) if isinstance(texts, list | tuple) else texts
 
     @field_validator("home")
     @classmethod
@@ -195,7 +233,7 @@ def _read(file: Path | None) -> Settings:
         raise _explained(error, where) from None
     finally:
         _file.reset(token)
-    return _with_prompts(settings, Path() if file is None else file.parent)
+    return _with_prompts(_with_prices(settings, file), Path() if file is None else file.parent)
 
 
 def _explained(error: ValidationError, where: str) -> BadSettings:
@@ -222,7 +260,18 @@ def _explained(error: ValidationError, where: str) -> BadSettings:
 def _known(table: list[str]) -> list[str]:
     if table[:1] == ["models"]:
         return list(PriceSettings.model_fields if table[-1] == "price" else ModelSettings.model_fields)
+    if table[:1] == ["accounts"]:
+        return list(AccountLimit.model_fields if "limits" in table else AccountSettings.model_fields)
     return list(LimitSettings.model_fields if table == ["limits"] else Settings.model_fields)
+
+
+def _with_prices(settings: Settings, file: Path | None) -> Settings:
+    """Paths of price files from the file are relative to it, those from the environment to the current folder."""
+    if not settings.prices:
+        return settings
+    named = any(name.upper() == PREFIX + "PRICES" for name in os.environ)
+    base = Path() if file is None or named else file.parent
+    return settings.model_copy(update={"prices": tuple(base / path.expanduser() for path in settings.prices)})
 
 
 def _with_prompts(settings: Settings, base: Path) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ..core.completions import Cut, Response, Usage, logprob
@@ -51,7 +52,7 @@ class Streamed:
         if usage is None and not completion.text and not self.trace.seen:
             raise BadCompletion(f"{self.model}: a stream without a completion")
         if usage is not None and usage.completion < self.trace.seen:
-            usage = Usage(usage.prompt, self.trace.seen, usage.cached, usage.reasoning)
+            usage = replace(usage, completion=self.trace.seen)
         return Response((completion,), usage, self.model)
 
 

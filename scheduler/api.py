@@ -10,12 +10,13 @@ from typing import Any
 import anyio
 
 from ..budgets.budget import Budget
+from ..budgets.ledger.ledger import Ledger
 from ..budgets.policy import Policy
 from ..core.task import Candidate
 from .engine import Engine
-from .live import OnAsk
 from .solution import Solution
 from .tools import Tools
+from .world import OnAsk
 
 
 async def asolve(
@@ -28,10 +29,13 @@ async def asolve(
     journal: bool | str | Path | None = None,
     tools: Tools | None = None,
     on_ask: OnAsk | None = None,
+    ledger: Ledger | bool | str | Path | None = None,
     **request: Any,
 ) -> Solution:
     """`solve` for async code. `request`: what `Engine.solve` takes. A service holds an `Engine` instead."""
-    engine = Engine(models, settings=settings, policy=policy, journal=journal, tools=tools, on_ask=on_ask)
+    engine = Engine(
+        models, settings=settings, policy=policy, journal=journal, tools=tools, on_ask=on_ask, ledger=ledger
+    )
     async with engine:
         return await engine.solve(query, budget=budget, **request)
 

@@ -11,7 +11,7 @@ from ..core.effects import Ask, Sample
 from ..core.task import Candidate
 from .journal import Row
 from .log import Entry
-from .nodes import Call, Frame, Path, Reply, line
+from .nodes import Call, Frame, Path, Reply, Resolved, line
 from .paths import encode
 from .tariff import Tariff
 
@@ -25,6 +25,7 @@ class Books:
         self.open: set[Call] = set()  # calls that wait for the world
         self.rows: list[Row] = []
         self.calls: list[Call] = []
+        self.resolved: list[Resolved] = []  # calls that left, or were about to, and are over
 
     def clock(self, now: float) -> None:
         self.now = max(self.now, now)
@@ -49,6 +50,7 @@ class Books:
         """The hold gives way to what was spent."""
         if call.hold is not None:
             call.frame.purse.settle(call.hold, spent)
+            self.resolved.append(Resolved(call, spent, call.usage, call.price))
             for frame in line(call.frame):
                 frame.spent += spent
 
@@ -86,6 +88,14 @@ class Books:
         for each in line(frame):
             each.spent += spent
 
+    def turn_away(self, call: Call, cap: str) -> None:
+        """An account above the run has no room for a call that was about to leave."""
+        call.state = "done"
+        self.open.discard(call)
+        if call.hold is not None:
+            call.frame.purse.void(call.hold)
+        self.refuse(call, cap)
+
     def refuse(self, call: Call, cap: str) -> None:
         self.row(call.path, call.attempt, "reply", call.kind, json.dumps({"refused": cap}), ZERO, call.fingerprint)
 
@@ -95,6 +105,7 @@ class Books:
         assert isinstance(call.effect, Sample)
         if reply.usage is None:
             return call.hold.amounts
+        call.usage, call.price = reply.usage, reply.price
         self.tariff.observe(call.effect, reply.usage, reply.seconds)
         cost = reply.nanos if reply.nanos is not None else self.tariff.cost(call.effect, reply.usage)
         return Amounts(cost, reply.usage.prompt + reply.usage.completion, 1)

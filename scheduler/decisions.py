@@ -9,9 +9,10 @@ from typing import Any
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
+from ..budgets.switching import apart, dearest, rejected, scarce
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
-from ..core.effects import Effect, Score
+from ..core.effects import Effect, Sample, Score
 from ..core.plans import Answer
 from ..core.verdict import Verdict
 from .codec import plain
@@ -24,7 +25,8 @@ SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, whe
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """One way on as it was predicted: wave size, gain in value, dollars and seconds of the whole continuation, and
-    net value after its price."""
+    net value after its price. `each`: expected dollars of one step. Of a stop by value: what the best of its rejected
+    courses would have been, whose net is below zero."""
 
     name: str
     size: int
@@ -32,12 +34,14 @@ class Alternative:
     cost: float
     seconds: float
     net: float
+    each: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One choice: what was known (`p`, None while unknown), the alternatives to stopping, and what was chosen:
-    `size` more of alternative `index`, or 0 for a stop, with the reason."""
+    `size` more of alternative `index`, or 0 for a stop, with the reason; `said`: the same in words and numbers
+    (`scheduler.saying`)."""
 
     path: str
     at: float
@@ -48,6 +52,7 @@ class Decision:
     index: int
     size: int
     reason: str
+    said: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = plain(self)
@@ -104,19 +109,21 @@ class Economics:
                 root.worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else quote.usd)
             worth = root.worth
         price = frame.price if frame.price is not None else _per(1 + self.scarcity, worth)
-        steps, cap = self._payable(frame, quote, now)
+        steps, cap = self._payable(frame, step, quote, now)
         wrong = _per(self.budget.wrong, worth)
         checks = step if len(step) > 1 and isinstance(step[0], Score) else ()
         parts = tuple(quote_step(self.tariff, (check,)).usd for check in checks)
-        terms = Terms(price, quote.usd, steps, self.priors, wrong, quote.seconds, self.budget.per_second, parts)
+        waiting = (quote.seconds, self.budget.per_second, parts, quote.at_once)
+        terms = Terms(price, quote.usd, steps, self.priors, wrong, *waiting)
         return terms, cap
 
-    @staticmethod
-    def _payable(frame: Frame, quote: Quote, now: float) -> tuple[int, str]:
+    def _payable(self, frame: Frame, step: tuple[Effect[Any], ...], quote: Quote, now: float) -> tuple[int, str]:
         room, worst = frame.purse.room(), quote.worst
         each = {"usd": worst.nanos, "tokens": worst.tokens, "calls": worst.calls}
         counts = {name: have // each[name] for name, have in zip(each, room, strict=True) if each[name]}
         name, steps = min(counts.items(), key=lambda kv: kv[1], default=("usd", 1 << 20))
+        if not steps and len(step) == 1 and isinstance(step[0], Sample) and self.tariff.shrunk(step[0], room):
+            steps = 1
         if frame.deadline is not None and now + quote.seconds * quote.measured > frame.deadline:
             return 0, "budget_seconds"
         return min(steps, 1 << 20), f"budget_{name}"
@@ -128,14 +135,31 @@ def _per(amount: float, worth: float) -> float:
 
 
 def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuation, tuple[Alternative, ...]]:
-    """The continuation with the highest net (the first of equals), and all of them as predicted."""
-    rows: list[tuple[Alternative, Continuation]] = []
-    for name, belief, terms in beliefs:
-        way = belief.best(terms)
-        net = way.net(terms) if way.size else 0.0
-        rows.append((Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net), way))
-    index = max(range(len(rows)), key=lambda i: rows[i][0].net)
-    return index, rows[index][1], tuple(alternative for alternative, _ in rows)
+    """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their own,
+    and where the purse cannot pay the whole course of that one, the one whose dollars buy the most (`budgets.switching`)."""
+    ways = [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
+    rows = tuple(_predicted(name, way, terms) for (name, _, _), (_, terms, way) in zip(beliefs, ways, strict=True))
+    index = max(range(len(rows)), key=lambda i: rows[i].net)
+    if rows[index].net > 0.0 and (apart(ways) or scarce(ways, index)):
+        index = dearest(ways)
+    return index, ways[index][2], rows
+
+
+def weighed(
+    beliefs: Sequence[tuple[str, Belief, Terms]], rows: tuple[Alternative, ...]
+) -> tuple[int, tuple[Alternative, ...]]:
+    """What a stop by value rejected: each alternative's nearest course, and which of them lost the least."""
+    found = []
+    for (name, belief, terms), row in zip(beliefs, rows, strict=True):
+        way = rejected(belief, terms) if not row.size else None
+        found.append(replace(_predicted(name, way, terms), size=0) if way is not None and way.size else row)
+    real = [i for i, row in enumerate(found) if row.cost > 0]
+    return max(real or range(len(found)), key=lambda i: found[i].net), tuple(found)
+
+
+def _predicted(name: str, way: Continuation, terms: Terms) -> Alternative:
+    net = way.net(terms) if way.size else 0.0
+    return Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net, terms.cost)
 
 
 def picked(frame: Frame) -> Answer | None:

@@ -15,15 +15,15 @@ from typing import Any, Literal, Self
 import anyio
 
 from ..budgets.budget import Budget
+from ..budgets.ledger.ledger import Ledger, OnAlert
+from ..budgets.lengths import QUANTILE
 from ..budgets.policy import Policy
 from ..budgets.prices import Price
 from ..budgets.purse import Purse
-from ..core.amounts import Amounts
 from ..core.completions import Model
 from ..core.errors import (
     CallerError,
     JournalMismatch,
-    NobodyToAsk,
     NoModelConfigured,
     RunIsActive,
     StoreError,
@@ -34,19 +34,22 @@ from ..core.verdict import name_of
 from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
 from ..strategies.registry import choose, strategy_of
+from .accounts import Accounts
+from .closing import Closing
 from .decisions import Economics
 from .drifting import Watches
-from .events import Ended, Started
-from .journal import Journal, Row, RunRecord
-from .live import Live, OnAsk, OnEvent, World, emit
+from .events import Started
+from .journal import Journal, RunRecord
+from .live import Live
 from .log import Log
-from .records import fault_of, journal_place, reply_row, result_of, scopes_of
+from .records import journal_place, reply_row, scopes_of
 from .run import Run
-from .solution import Solution, Spend, solution_of, spend_of, waiting_of
+from .solution import Solution, Spend, solution_of, spend_of
 from .spec import Spec, check_options, contract_of, listed, model_names, plan_of, stored_task, task_of
 from .tariff import Habits, PriceList, price_list
 from .tools import Tools, check_again, specs_of, toolbox
 from .verification import NO_MODELS, named_by, verify
+from .world import OnAsk, OnEvent, World, emit
 
 OnCancel = Literal["raise", "best"]
 
@@ -57,7 +60,10 @@ class Engine:
     `models`: names of the models that requests may use, the first one the default (None: `default` of
     satisfice.toml). `settings`: a Settings, or the path of a satisfice.toml. `policy`: a Policy or its file.
     `journal`: False for none, True for the default place, or a path. `limit`: a cap on all requests of this engine
-    together. `tools`: callables or `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits.
+    together, as long as it lives. `ledger`: where durable accounts are kept: a `Ledger`, a SQLite file, a
+    "postgresql://" address, True for the default place, False for none (None: as the settings say). `account`: what
+    requests are charged to that name none. `on_alert`: called with each `Alert` of the ledger. `tools`: callables or
+    `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits.
     """
 
     def __init__(
@@ -70,6 +76,9 @@ class Engine:
         limit: Budget | float | None = None,
         tools: Tools | None = None,
         on_ask: OnAsk | None = None,
+        ledger: Ledger | bool | str | Path | None = None,
+        account: str | None = None,
+        on_alert: OnAlert | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
         self.catalog = Catalog(self.settings)
@@ -78,13 +87,13 @@ class Engine:
         self._models = model_names(models)
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
-        self._limit = Purse.of(Budget.of(limit)) if limit is not None else None
+        self._accounts = Accounts(self.settings, ledger, limit, account, on_alert)
         self._tools, self._on_ask = toolbox(tools), on_ask
         self._memory: dict[tuple[str, str], list[str]] = {}
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
-        self._charged: dict[str, Amounts] = {}
         self._habits, self._watches = Habits(), Watches(self.policy)
         self._stack: AsyncExitStack | None = None
+        self._closing = Closing(None)
         self._active: set[str] = set()  # runs that this engine is at
 
     def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
@@ -93,8 +102,14 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
-        if self._place is not None:
-            self._journal = await self._stack.enter_async_context(Journal.open(self._place))
+        try:
+            if self._place is not None:
+                self._journal = await self._stack.enter_async_context(Journal.open(self._place))
+            await self._stack.enter_async_context(self._accounts)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        self._closing = Closing(self._journal)
         return self
 
     async def __aexit__(
@@ -111,6 +126,11 @@ class Engine:
             raise StoreError("this engine keeps no journal: open it with `async with`, and with journal=True")
         return self._journal
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger. Raises `StoreError` where there is none."""
+        return self._accounts.ledger
+
     async def solve(
         self,
         query: Any,
@@ -124,6 +144,7 @@ class Engine:
         models: str | Sequence[str] | None = None,
         seed: int | None = None,
         scope: Sequence[str] = (),
+        account: str | None = None,
         on_event: OnEvent | None = None,
         on_cancel: OnCancel = "raise",
     ) -> Solution:
@@ -131,7 +152,8 @@ class Engine:
 
         `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages
         or a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer,
-        verifiers, or their names with settings ("regex:pattern=^4"). `on_cancel="best"`: a cancellation returns the
+        verifiers, or their names with settings ("regex:pattern=^4"). `account`: of the ledger, to be charged beside the
+        budget (None: the engine's). `on_cancel="best"`: a cancellation returns the
         best answer so far instead of raising.
 
         Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
@@ -149,11 +171,24 @@ class Engine:
         seed = randbits(31) if seed is None else seed
         policy = self._policy_json if self._journal else ""
         guesses = self._habits.guesses(names, self.policy)
-        widen = self._watches.widen()
+        lengths = self._habits.upper(names, self.policy, self.settings.limits.length_quantile or QUANTILE)
         texts = tuple(check if isinstance(check, str) else None for check in checks)
-        spec = Spec(task, self._budget(budget), strategy, names, seed, policy, name_of(strategy), guesses, widen, texts)
+        spec = Spec(
+            task,
+            self._budget(budget),
+            strategy,
+            names,
+            seed,
+            policy,
+            name_of(strategy),
+            guesses,
+            self._watches.widen(),
+            texts,
+            self._accounts.named(account),
+            lengths,
+        )
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
-        tariff = price_list(self.catalog, names, spec.guesses)
+        tariff = self._tariff(spec)
         if self._journal is not None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             record = RunRecord(run_id, now, "running", spec.dump(), None, task.query[:200], spec.name, 0, "", None)
@@ -223,7 +258,11 @@ class Engine:
     def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
         spec = Spec.load(record.spec, checks, strategy)
         check_again(spec.task.tools, self._tools)
-        return spec, Policy.model_validate_json(spec.policy), price_list(self.catalog, spec.models, spec.guesses)
+        return spec, Policy.model_validate_json(spec.policy), self._tariff(spec)
+
+    def _tariff(self, spec: Spec) -> PriceList:
+        tight = self.settings.limits.length_quantile is not None
+        return price_list(self.catalog, spec.models, spec.guesses, spec.lengths, tight)
 
     async def _drive(
         self,
@@ -236,7 +275,8 @@ class Engine:
         on_cancel: OnCancel,
     ) -> Solution:
         began = perf_counter()
-        purse = Purse.of(spec.budget, self._limit)
+        account = self._accounts.of(spec.account, run_id, tariff)
+        purse = Purse.of(spec.budget, account.headroom if account else None)
         task = spec.task
         try:
             plan = plan_of(spec.strategy, task)
@@ -251,11 +291,8 @@ class Engine:
                 journaled=self._journal is not None,
             )
         except BaseException as error:
-            await self._close(run_id, "failed", None, log.total.nanos if log else 0, error)
+            await self._closing.close(run_id, "failed", None, log.total.nanos if log else 0, error)
             raise
-        if self._limit is not None and run_id in self._charged:
-            # The run has brought it along by now: for a moment it counts twice, at no moment not at all.
-            self._limit.post(self._charged.pop(run_id), -1)
         world = World(
             self.catalog.model,
             tariff,
@@ -266,21 +303,16 @@ class Engine:
             self._on_ask,
             on_event,
             self._limiter if any(self.catalog.entry(n).concurrency for n in spec.models) else None,
+            account,
         )
         if on_event is not None:
             emit(on_event, Started(run_id, spec.name, spec.models, log is not None))
         try:
             return await self._perform(run, world, spec, policy, began, on_event, on_cancel)
         finally:
-            self._learn(run_id, tariff, purse, run)
-
-    def _learn(self, run_id: str, tariff: PriceList, purse: Purse, run: Run) -> None:
-        """Keeps what later requests of this engine need of this one: how long replies are, what the limit has paid."""
-        self._habits.learn(tariff)
-        self._watches.learn(run.verdicts.told if run.log is None else ())  # a resumed one was heard before
-        unfinished = run.outcome is None or run.error is not None or run.outcome.reason in ("cancelled", "fault")
-        if self._limit is not None and unfinished:
-            self._charged[run_id] = Amounts(*purse.posted)  # it may be resumed, and then brings this along
+            # What later requests of this engine need of this one. A resumed run was heard before.
+            self._habits.learn(tariff)
+            self._watches.learn(run.verdicts.told if run.log is None else ())
 
     async def _perform(
         self,
@@ -302,70 +334,23 @@ class Engine:
             await live.drive()
         except anyio.get_cancelled_exc_class() as error:
             solution = solution_of(run, task, policy.name, spend()) if run.outcome else None
-            await self._close(run_id, "cancelled", solution, purse.posted[0], error)
+            await self._closing.close(run_id, "cancelled", solution, purse.posted[0], error)
             if on_cancel == "best" and solution is not None and solution.answer is not None:
                 return solution
             raise
         except BaseException as error:
             if run.outcome is None:
                 run.stop("fault", run.books.now)
+            due = run.take()
+            if world.account is not None:
+                world.account.settle(due.resolved)
             # What another plan asked for is not on this run's record: the old one may still go on with it.
-            rows = [] if isinstance(error, JournalMismatch) else run.take().rows
-            await self._close(run_id, "failed", None, purse.posted[0], error, rows)
+            rows = [] if isinstance(error, JournalMismatch) else due.rows
+            await self._closing.close(run_id, "failed", None, purse.posted[0], error, rows)
             raise
         if run.outcome is None:
-            return await self._wait(run, policy, spend())
-        return await self._finish(run, spec, policy, spend(), on_event)
-
-    async def _finish(self, run: Run, spec: Spec, policy: Policy, spend: Spend, on_event: OnEvent | None) -> Solution:
-        outcome, spent = run.outcome, run.root.purse.posted[0]
-        assert outcome is not None
-        try:
-            solution = solution_of(run, spec.task, policy.name, spend)
-        except Exception as error:  # whatever a belief may do, the record is closed
-            await self._close(run.id, "failed", None, spent, error, run.take().rows)
-            raise
-        ended = Ended(run.id, outcome.reason, solution.answer, solution.spend.usd)
-        fault = None
-        declined = run.error is None and outcome.reason in ("value", "abstained")
-        if outcome.answer is None and not declined and (run.error is not None or not outcome.found):
-            fault = fault_of(run, outcome.reason)
-        await self._close(run.id, "failed" if fault else "done", solution, spent, fault, run.take().rows)
-        if on_event is not None:
-            emit(on_event, ended)
-        if fault is not None:
-            raise fault from (None if fault is run.error else run.error)
-        return solution
-
-    async def _wait(self, run: Run, policy: Policy, spend: Spend) -> Solution:
-        if self._journal is None:
-            raise NobodyToAsk(
-                "a person is asked, and this engine has no journal to wait in: pass on_ask=, or open it with "
-                "journal=True"
-            )
-        solution = waiting_of(run, policy.name, spend)
-        await self._close(run.id, "waiting", solution, spend.nanos, None, run.take().rows)
-        return solution
-
-    async def _close(
-        self,
-        run_id: str,
-        status: Literal["waiting", "done", "failed", "cancelled"],
-        solution: Solution | None,
-        spent: int,
-        error: BaseException | None,
-        rows: Sequence[Row] = (),
-    ) -> None:
-        """Puts on record how a run stands, whatever else happens to this task."""
-        if self._journal is None:
-            return
-        result = result_of(solution, error)
-        with anyio.CancelScope(shield=True):
-            try:
-                await self._journal.finish(run_id, status, result, spent, list(rows))
-            except StoreError:
-                if error is None:
-                    raise
+            return await self._closing.wait(run, policy, spend())
+        return await self._closing.finish(run, spec, policy, spend(), on_event)
 
     def _limiter(self, name: str) -> anyio.CapacityLimiter | None:
         """At most so many calls at once as the settings allow for this model, over all requests of this engine."""

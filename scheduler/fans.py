@@ -12,6 +12,7 @@ from ..core.errors import GatherFailed
 from .log import mismatch
 from .nodes import Fan, Frame, Path, Refused, Result, Slot
 from .pooling import pool
+from .refusing import refusal
 
 if TYPE_CHECKING:
     from .run import Run
@@ -164,6 +165,8 @@ class Fans:
                     continue
                 if hold is None:
                     full = True
+                    if not holds and self._run.tariff.shrunk(branch, frame.purse.room()) is not None:
+                        admitted += 1  # it is cut to what is left when it is started
                 else:
                     holds[i] = hold
                     admitted += 1
@@ -178,4 +181,5 @@ class Fans:
         for branch in branches:
             if isinstance(branch, Sample):
                 total += self._run.tariff.quote(branch).worst
-        return self._run.refusal(frame, total)
+        refused, self._run.lacked = refusal(frame, total)
+        return refused

@@ -7,22 +7,22 @@ cancelled one by one, a run past its deadline as a whole. Nothing outlives `driv
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from inspect import isawaitable
 from math import inf
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from ..budgets.prices import Price
-from ..core.completions import Model, Request
+from ..core.completions import Request
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
-from ..core.errors import BadCompletion, ModelError, ModelTimeout, SatisficeError, ToolError
+from ..core.errors import ModelError, ModelTimeout, SatisficeError, ToolError
 from ..core.verdict import Verdict
+from .accounting import Account
 from .events import Decided, Event, Received, Sent, Waiting
 from .journal import Row
 from .nodes import Call, Reply
@@ -30,39 +30,9 @@ from .nursery import Nursery, Task, nursery
 from .offline import judge
 from .paths import encode
 from .run import Due, Run
-from .sharing import share
-from .tariff import PriceList
-from .tools import Ready, call_tool
+from .tools import call_tool
 from .verdicts import unknown
-
-logger = logging.getLogger("satisfice")
-
-OnEvent = Callable[[Event], None]
-OnAsk = Callable[[Ask], str | Awaitable[str]]
-
-
-class Store(Protocol):
-    """What the driver needs of a journal."""
-
-    async def commit(self, rows: list[Row]) -> None: ...
-    def post(self, rows: list[Row]) -> None: ...
-    async def remember(self, scope: str, topic: str, value_json: str, rows: list[Row] = ...) -> None: ...
-    async def recall(self, scope: str, topic: str) -> list[str]: ...
-
-
-@dataclass(slots=True)
-class World:
-    """What a run can reach: models by name, tools, memory, people."""
-
-    model: Callable[[str], Model]
-    tariff: PriceList
-    tools: Mapping[str, Ready] = field(default_factory=dict)
-    store: Store | None = None
-    memory: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    scopes: Mapping[str, str] = field(default_factory=dict)
-    on_ask: OnAsk | None = None
-    on_event: OnEvent | None = None
-    limiter: Callable[[str], anyio.CapacityLimiter | None] | None = None
+from .world import World, emit, shared
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +57,7 @@ class Live:
         self._alarm = inf
         self._flights: set[Flight] = set()
         self._decided = 0
+        self._turn = anyio.Lock()  # with an account: what is taken first is on record first
         self._active = 0
         self._active_since = 0.0
         self.busy = 0.0  # seconds in which at least one call was with the world
@@ -96,6 +67,11 @@ class Live:
         is on offer (`run.outcome`), puts that on record, and goes on as a cancellation."""
         run = self._run
         self._origin = monotonic() - run.books.now
+        account = self._world.account
+        if account is not None:
+            if run.log is not None:
+                await account.take_up(run.log)
+            await account.look()
         run.start(run.books.now)
         try:
             async with nursery() as self._tasks:
@@ -103,8 +79,11 @@ class Live:
         except anyio.get_cancelled_exc_class():
             if run.outcome is None:
                 run.stop("cancelled", self._now())
-            if self._world.store is not None and (rows := run.take().rows):
-                self._world.store.post(rows)
+            due = run.take()
+            if self._world.store is not None and due.rows:
+                self._world.store.post(due.rows)
+            if account is not None:
+                account.settle(due.resolved)
             raise
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from None
@@ -116,8 +95,41 @@ class Live:
         self, commit: Callable[[list[Row]], Awaitable[None]] | None = None, came: Sequence[Call] = ()
     ) -> None:
         """Commits what is due, then drops and sends. `came`: calls to tell of once what they brought is on record."""
+        account = self._world.account
+        if account is None:
+            await self._perform_due(self._run.take(), commit, came)
+            return
+        async with self._turn:
+            due = self._run.take()
+            while await self._admit(due, account):
+                await self._perform_due(due, commit, came)
+                due, commit, came = self._run.take(), None, ()
+            await self._perform_due(due, commit, came)
+
+    async def _admit(self, due: Due, account: Account) -> bool:
+        """Settles and holds on the account. Calls that it has no room for are refused, and what follows is due next."""
+        run = self._run
+        if not due.calls:
+            if run.outcome is not None:
+                await account.close(due.resolved)
+            else:
+                account.settle(due.resolved)
+            return False
+        leaves = [call.leaves for call in due.calls]
+        for call in due.calls:  # whoever ends one now ends it before it was sent
+            call.leaves = inf
+        refused = await account.admit(due.resolved, due.calls)
+        for call, when in zip(due.calls, leaves, strict=True):
+            call.leaves = when
+        for each in refused:
+            run.refuse(each.call, each.cap, each.text, each.error, self._now())
+        due.calls = [call for call in due.calls if call.state != "done"]
+        return bool(refused)
+
+    async def _perform_due(
+        self, due: Due, commit: Callable[[list[Row]], Awaitable[None]] | None, came: Sequence[Call]
+    ) -> None:
         run, store = self._run, self._world.store
-        due = run.take()
         if commit is not None:
             await commit(due.rows)
         elif store is not None and due.rows:
@@ -240,6 +252,7 @@ class Live:
         run, tariff = self._run, self._world.tariff
         rate, name = tariff.rate(sample), tariff.name(sample)
         request = Request(sample.messages, rate.params(sample), len(calls), calls[0].seed)
+        sent = datetime.now(UTC)
         try:
             limiter = self._world.limiter(name) if self._world.limiter else None
             if limiter is None:
@@ -254,6 +267,7 @@ class Live:
                     flight.since = self._now()
                     flight.expires = flight.since + rate.timeout
                     self._arm()
+                    sent = datetime.now(UTC)
                     response = await self._world.model(name).complete(request)
         except SatisficeError as error:
             failure: Exception = error
@@ -261,7 +275,8 @@ class Live:
             failure = ModelError(f"{type(error).__name__}: {error}")
         else:
             now = self._now()
-            for call, reply in zip(calls, shared(response, len(calls), now - flight.since, rate.price), strict=True):
+            price = rate.price.during(sent, datetime.now(UTC))  # hours and days at which it is cheaper
+            for call, reply in zip(calls, shared(response, len(calls), now - flight.since, price), strict=True):
                 if isinstance(reply, Reply):
                     run.reply(call, reply, now)
                 else:
@@ -353,24 +368,6 @@ class Live:
     def _emit(self, event: Event) -> None:
         assert self._world.on_event is not None
         emit(self._world.on_event, event)
-
-
-def emit(on_event: OnEvent, event: Event) -> None:
-    """Tells an observer."""
-    try:
-        on_event(event)
-    except Exception:  # its fault must not cost the run
-        logger.exception("on_event raised")
-
-
-def shared(response: Any, n: int, seconds: float, price: Price) -> list[Reply | Exception]:
-    """`share`, of whatever a user's model returned."""
-    try:
-        if all(isinstance(c.text, str) for c in response.completions):
-            return share(response, n, seconds, price)
-    except (AttributeError, TypeError):
-        pass
-    return [BadCompletion(f"the model returned no Response of texts: {response!r:.80}")] * n
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

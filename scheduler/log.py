@@ -36,6 +36,9 @@ class Log:
         self._entries: dict[Path, Entry] = {}
         self.elapsed = max((row.at for row in rows), default=0.0)
         self.total = ZERO
+        self.posted: list[tuple[str, int, Amounts]] = []  # (path as stored, attempt, what it came to)
+        self.unsent: list[tuple[str, int]] = []  # attempts that are on record and came to nothing
+        self.known = {(row.path, row.attempt) for row in rows}
         self._under: dict[Path, Amounts] = {}
         resolved = {(row.path, row.attempt) for row in rows if row.kind == "reply"}
         for row in sorted(rows, key=lambda r: (r.path, r.attempt, r.kind)):
@@ -51,7 +54,10 @@ class Log:
             spent = Amounts(row.nanos, row.tokens, row.calls)
             entry.spent += spent
             self.total += spent
+            if spent == ZERO and row.effect == "sample":
+                self.unsent.append((row.path, row.attempt))
             if spent != ZERO:
+                self.posted.append((row.path, row.attempt, spent))
                 path = decode(row.path)
                 for i in range(len(path) + 1):
                     self._under[path[:i]] = self._under.get(path[:i], ZERO) + spent

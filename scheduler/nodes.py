@@ -109,6 +109,8 @@ class Call:
     state: Literal["open", "sent", "parked", "done"] = "open"
     handle: Any = None  # the driver's
     nth: int = 1  # of a tool's calls in the run
+    usage: Usage | None = None  # as the provider reported it
+    price: str = ""  # the version of the price that it was billed by
     stands_for: CallTool | None = None  # the lost tool call whose result a person is asked for
     came: tuple[str | None, str | None] | None = None  # (answer, error), for those who watch
 
@@ -138,6 +140,18 @@ class Reply:
     nanos: int | None = None
     reading: Reading | None = None
     recorded: bool = False
+    price: str = ""  # the version of the price that `nanos` was reckoned by
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A call that is over, and what it came to: `ZERO` where it never left. `price`: the version that it was billed by,
+    "" for the one that it was held by."""
+
+    call: Call
+    spent: Amounts
+    usage: Usage | None = None
+    price: str = ""
 
 
 @dataclass(slots=True)

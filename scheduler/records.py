@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import BudgetError, CallerError, GatherFailed, MissingKey, NoAnswer, SatisficeError
+from ..core.errors import BudgetError, CallerError, GatherFailed, MissingKey, NoAnswer, SatisficeError, StoreError
 from ..models.settings import Settings
 from . import codec
 from .journal import Row, RunRecord
@@ -37,11 +37,12 @@ def reply_row(record: RunRecord, rows: Sequence[Row], text: str) -> Row:
 
 
 def fault_of(run: Run, reason: str) -> SatisficeError:
-    """The error of a run with nothing to show: the caller's own fault as it is, anything else as a NoAnswer."""
+    """The error of a run with nothing to show: the caller's own fault and the ledger's as they are, anything else as a
+    NoAnswer."""
     error = run.error
     while isinstance(error, GatherFailed) and error.errors:
         error = error.errors[0]
-    if isinstance(error, CallerError | BudgetError | MissingKey):
+    if isinstance(error, CallerError | BudgetError | MissingKey | StoreError):
         run.error = error
         return error
     if error is None:

@@ -17,9 +17,9 @@ from typing import Any
 from weakref import proxy
 
 from ..budgets.purse import Hold, Purse
-from ..core.amounts import ZERO, Amounts, amount_said
+from ..core.amounts import ZERO, Amounts
 from ..core.effects import Score
-from ..core.errors import BudgetTooSmall, CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
+from ..core.errors import CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict, name_of
@@ -29,9 +29,10 @@ from .decisions import Decision, Economics, picked
 from .fans import Fans
 from .journal import Row
 from .log import Log
-from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Result, Slot, line
+from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Resolved, Result, Slot, line
 from .paths import seed_of
 from .pooling import pool, underway
+from .refusing import first_of
 from .starting import Starter
 from .verdicts import Verdicts, asking, unknown, verdict_of
 
@@ -42,11 +43,13 @@ BACKOFF = 0.5  # seconds before the first retry, doubled for each further one, h
 
 @dataclass(slots=True)
 class Due:
-    """What the world has to do next: rows to commit, then calls to drop, then calls to send."""
+    """What the world has to do next: rows to commit, then calls to drop, then calls to send. `resolved`: what came of
+    calls that are over, for whoever keeps accounts."""
 
     rows: list[Row]
     cancels: list[Call]
     calls: list[Call]
+    resolved: list[Resolved]
 
 
 class Run:
@@ -96,8 +99,8 @@ class Run:
     def take(self) -> Due:
         """What is due since the last time."""
         books = self.books
-        due = Due(books.rows, self._cancels, books.calls)
-        books.rows, self._cancels, books.calls = [], [], []
+        due = Due(books.rows, self._cancels, books.calls, books.resolved)
+        books.rows, self._cancels, books.calls, books.resolved = [], [], [], []
         for call in due.calls:
             call.state = "sent"
         return due
@@ -146,6 +149,15 @@ class Run:
         else:
             self.give(call.slot, Result(error=error))
         self._pump()
+
+    def refuse(self, call: Call, cap: str, why: str, error: SatisficeError, now: float) -> None:
+        """An account above the run has no room for the call, which was not sent."""
+        self.books.clock(now)
+        if call.state != "done":
+            self.books.turn_away(call, cap)
+            self.lacked = why
+            self.give(call.slot, Result(error=Refused(cap, error if first_of(call.frame) else None)))
+            self._pump()
 
     def park(self, call: Call) -> None:
         """Nobody answers this for now."""
@@ -332,25 +344,6 @@ class Run:
     def halt_later(self, frame: Frame) -> None:
         """A journaled stop is due as soon as the journal has nothing more to say."""
         self._halting.append(frame)
-
-    def refusal(self, frame: Frame, worst: Amounts) -> Refused:
-        """Why the purse cannot pay `worst`; with the error to raise where not even a first call fits."""
-        cap = frame.purse.short_of(worst) or "usd"
-        left = self.lacking(frame, worst, cap)
-        if frame.found or any(frame.purse.posted):
-            return Refused(cap)
-        text = (
-            f"one call costs up to ${worst.nanos / 1e9:.9f} and {worst.tokens} tokens, but the budget allows {left}: "
-            "raise it, lower max_tokens, or use a cheaper model"
-        )
-        return Refused(cap, BudgetTooSmall(text, needed_usd=worst.nanos / 1e9, needed_tokens=worst.tokens, cap=cap))
-
-    def lacking(self, frame: Frame, worst: Amounts, cap: str) -> str:
-        """Notes for people why the next step was not bought; returns what is left of the cap."""
-        room, needs = frame.purse.room(), (worst.nanos, worst.tokens, worst.calls)
-        left, most = (amount_said(cap, *amounts) for amounts in (room, needs))
-        self.lacked = f"{left} of the budget were left, and the next step may take up to {most}"
-        return left
 
     def _resolve(self, call: Call, spent: Amounts, value: Any) -> None:
         payload = codec.encode_reply(call.stands_for or call.effect, value) if self.books.journaled else ""

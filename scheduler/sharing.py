@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..budgets.prices import Price
 from ..core.completions import Completion, Response, Usage
 from ..core.errors import BadCompletion, ModelUnavailable
@@ -10,21 +12,26 @@ from .nodes import Reply
 
 def share(response: Response, n: int, seconds: float, price: Price) -> list[Reply | Exception]:
     """One reply for each of `n` calls that went out together. The first is billed the prompt; completion tokens go
-    by choice where they are known, else in equal parts. The parts add up to the price of the whole call: its prompt
-    sets the tier for all. Fewer choices than asked for fail the rest, unbilled, to be tried again."""
+    by choice where they are known, else in equal parts. The parts add up to what `price`, the one in force during the
+    call, charges for the whole call: its prompt sets the tier for all. Fewer choices than asked for fail the rest,
+    unbilled, to be tried again."""
     choices = response.completions[:n]
     if not choices:
         return [BadCompletion("the provider returned no completion")] * n
     replies: list[Reply | Exception] = []
     usage = response.usage
-    if usage is None or len(choices) == 1:
+    if usage is None:
         replies += [Reply(choice, usage, seconds) for choice in choices]
     else:
         parts = [_part(usage, choices, i) for i in range(len(choices))]
-        bare = price.cost(Usage(usage.prompt))
-        nanos = [max(0, price.cost(Usage(usage.prompt, part.completion)) - bare) for part in parts]
-        nanos[0] = max(0, price.cost(usage) - sum(nanos[1:]))
-        replies += [Reply(c, part, seconds, nano) for c, part, nano in zip(choices, parts, nanos, strict=True)]
+        whole = price.cost(usage)
+        prompt = min(whole, price.cost(replace(usage, completion=0, reasoning=0)))
+        nanos = [(whole - prompt) * part.completion // max(1, usage.completion) for part in parts]
+        nanos[0] = whole - sum(nanos[1:])
+        replies += [
+            Reply(c, part, seconds, nano, price=price.version)
+            for c, part, nano in zip(choices, parts, nanos, strict=True)
+        ]
     return replies + [_missing(n, len(choices)) for _ in range(n - len(choices))]
 
 
@@ -42,5 +49,6 @@ def _part(usage: Usage, choices: tuple[Completion, ...], i: int) -> Usage:
     else:
         parts = [usage.completion // len(choices)] * len(choices)
     parts[0] += usage.completion - sum(parts)
-    prompt = (usage.prompt, usage.cached) if i == 0 else (0, 0)
-    return Usage(prompt[0], parts[i], prompt[1], usage.reasoning if i == 0 else 0)
+    thought = [usage.reasoning * part // max(1, usage.completion) for part in parts]
+    thought[0] += usage.reasoning - sum(thought)
+    return replace(usage, completion=parts[0], reasoning=thought[0]) if i == 0 else Usage(0, parts[i], 0, thought[i])

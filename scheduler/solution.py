@@ -19,6 +19,7 @@ from .decisions import Alternative, Decision
 from .drifting import notes
 from .paths import encode
 from .run import Run
+from .saying import ended
 
 TOOLLESS = frozenset(BUILT_IN) - {"react", "workflow", "orchestrate", "roles"}  # the last ones may run react inside
 UNCALIBRATED = "uncalibrated: no policy fitted on a bank is loaded"
@@ -51,7 +52,7 @@ class Solution:
     `answer` is None where the run abstained (no candidate was worth giving: see `stop_reason`, and `candidates` for
     what was found) or waits for a person (`status` "waiting", `question`). `value` is the answer as Python data.
     `verdicts` are what the checks said of the answer. `confidence` is P(right | the state in which the run stopped),
-    None with `confidence_reason` while uncalibrated.
+    None with `confidence_reason` while uncalibrated. `stop_said`: `stop_reason` in words and numbers.
     """
 
     answer: str | None
@@ -73,6 +74,7 @@ class Solution:
     best: Candidate | None = None
     warnings: tuple[str, ...] = ()
     verdicts: tuple[Judgement, ...] = ()
+    stop_said: str = ""
 
     @property
     def abstained(self) -> bool:
@@ -87,6 +89,7 @@ class Solution:
             "confidence_reason": self.confidence_reason,
             "strategy": self.strategy,
             "stop_reason": self.stop_reason,
+            "stop_said": self.stop_said,
             "status": self.status,
             "spend": plain(self.spend),
             "if_doubled": plain(self.if_doubled),
@@ -131,6 +134,7 @@ class Solution:
                 next((c for c in candidates if c.answer == data["answer"]), None) if data["answer"] else None,
                 tuple(data.get("warnings", ())),
                 tuple(load(Judgement, v) for v in data.get("verdicts", ())),
+                data.get("stop_said", ""),
             )
         except (KeyError, TypeError) as error:
             raise BadSettings(f"a stored solution cannot be read: {error}") from error
@@ -168,6 +172,7 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         best=answer,
         warnings=_warnings(run) + _unasked(run, task, answer) + _unused(task, outcome),
         verdicts=run.verdicts.of(answer.path) if answer else (),
+        stop_said=ended(outcome, run.decisions, run.lacked),
     )
 
 

@@ -199,6 +199,8 @@ class Spec:
     guesses: Mapping[str, float] = field(default_factory=dict)  # expected completion tokens by model
     widen: Mapping[str, float] = field(default_factory=dict)  # how far verifiers have drifted
     texts: tuple[str | None, ...] = ()  # the last checks as they were given, where that was text
+    account: str = ""  # that it is charged to
+    lengths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of replies: upper quantiles by model
 
     def dump(self) -> str:
         task = self.task
@@ -223,6 +225,8 @@ class Spec:
                 "policy": self.policy,
                 "guesses": dict(self.guesses),
                 "widen": dict(self.widen),
+                "account": self.account,
+                "lengths": {name: dict(kinds) for name, kinds in self.lengths.items()},
             }
         )
 
@@ -241,8 +245,19 @@ class Spec:
             strategy = find(data["strategy"], **data["settings"])
         task = stored_task(text, verifiers)
         budget = Budget(**data["budget"])
-        models, widen = tuple(data["models"]), data.get("widen", {})
-        return cls(task, budget, strategy, models, data["seed"], data["policy"], data["name"], data["guesses"], widen)
+        return cls(
+            task,
+            budget,
+            strategy,
+            tuple(data["models"]),
+            data["seed"],
+            data["policy"],
+            data["name"],
+            data["guesses"],
+            data.get("widen", {}),
+            account=data.get("account", ""),
+            lengths=data.get("lengths", {}),
+        )
 
 
 def _found_again(strategy: Strategy) -> bool:

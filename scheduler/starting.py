@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..budgets.purse import Hold, Purse
+from ..core.amounts import amount_said
 from ..core.belief import Belief, Terms
 from ..core.effects import (
     Ask,
@@ -26,10 +28,12 @@ from ..core.errors import CallerError, TraceMiss
 from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
-from .decisions import Decision, judge, picked, spent_usd
+from .decisions import Decision, judge, picked, spent_usd, weighed
 from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
 from .paths import encode
+from .refusing import lacking, refusal
+from .saying import noun_of, say
 from .tariff import quote_step
 from .verdicts import unknown, verdict_of
 
@@ -86,14 +90,27 @@ class Starter:
             except Exception as error:
                 run.give(slot, Result(error=error))
                 return None
-            call.hold = hold or frame.purse.reserve(worst)
+            call.hold = hold or frame.purse.reserve(worst) or self._shrink(call, effect, frame)
             if call.hold is None:
-                refused = run.refusal(frame, worst)
+                refused, run.lacked = refusal(frame, worst)
                 run.books.refuse(call, refused.cap)
                 run.give(slot, Result(error=refused))
                 return None
         run.books.send(call)
         return call
+
+    def _shrink(self, call: Call, sample: Sample, frame: Frame) -> Hold | None:
+        """A hold for the same call with fewer `max_tokens`, where it may be cut to what is left."""
+        smaller = self._run.tariff.shrunk(sample, frame.purse.room())
+        if smaller is None:
+            return None
+        hold = frame.purse.reserve(self._run.tariff.quote(smaller).worst)
+        if hold is not None:
+            asked, most = sample.params.max_tokens, smaller.params.max_tokens
+            said = f"max_tokens was cut from {asked} to {most}, which is what the budget could hold"
+            self._run.verdicts.troubles[said] += 1
+            call.effect = smaller
+        return hold
 
     def _replayed(self, call: Call, entry: Entry) -> bool:
         """Takes a place over from the journal. True if the world had replied there."""
@@ -193,32 +210,46 @@ class Starter:
                 size, reason = 0, caps[index] if broke else "value"
                 if broke and reason != "budget_seconds":
                     step = effect.step if isinstance(effect, Offer) else effect.options[index].step
-                    run.lacking(frame, quote_step(run.tariff, step).worst, reason.removeprefix("budget_"))
+                    worst, cap = quote_step(run.tariff, step).worst, reason.removeprefix("budget_")
+                    run.lacked, _, _ = lacking(frame, worst, cap)
                 if not broke and frame.offer is None and not frame.found and run.economics.only_caps:
                     index = next(i for i, (_, _, terms) in enumerate(ways) if terms.steps > 0)
                     size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought
             run.books.row(path, 0, "reply", kind, json.dumps({"index": index, "size": size, "reason": reason}))
         _, frame.belief, frame.terms = ways[index]
         frame.offer = picked(frame)
-        run.decisions.append(
-            Decision(
-                encode(path),
-                run.books.now,
-                spent_usd(frame),
-                frame.belief.p(frame.terms),
-                frame.terms.price,
-                alternatives,
-                index,
-                size,
-                reason,
-            )
+        step = effect.step if isinstance(effect, Offer) else effect.options[index].step
+        p, where = frame.belief.p(frame.terms), encode(path)
+        told, noun = index, noun_of(step)
+        if size <= 0 and reason == "value":
+            told, alternatives = weighed(ways, alternatives)
+            noun = noun_of(effect.step if isinstance(effect, Offer) else effect.options[told].step)
+        made = Decision(where, run.books.now, spent_usd(frame), p, frame.terms.price, alternatives, told, size, reason)
+        said = say(
+            made,
+            noun,
+            per_second=frame.terms.per_second,
+            offered=frame.offer is not None and (p is None or frame.terms.value(p) > 0),
+            lack="" if size > 0 or reason == "value" else self._lack(frame, step, reason, noun),
         )
+        run.decisions.append(replace(made, said=said))
         if size > 0:
             run.resume_with(frame, size if isinstance(effect, Offer) else Choice(index, size))
             return
-        step = effect.step if isinstance(effect, Offer) else effect.options[index].step
         poor = reason.startswith("budget") and reason != "budget_seconds"
-        run.halt(frame, reason, run.refusal(frame, quote_step(run.tariff, step).worst).error if poor else None)
+        refused = None
+        if poor:
+            refused, run.lacked = refusal(frame, quote_step(run.tariff, step).worst)
+        run.halt(frame, reason, refused.error if refused else None)
+
+    def _lack(self, frame: Frame, step: tuple[Effect[Any], ...], reason: str, noun: str) -> str:
+        """What the next step would have taken of the cap that ran out, and what was left of it."""
+        quote, cap = quote_step(self._run.tariff, step), reason.removeprefix("budget_")
+        if cap == "seconds":
+            left = max(0.0, (frame.deadline or 0.0) - self._run.books.now)
+            return f"the next {noun} takes about {quote.seconds:.3g} s, {left:.3g} s left"
+        most = amount_said(cap, quote.worst.nanos, quote.worst.tokens, quote.worst.calls)
+        return f"the next {noun} may take up to {most}, {amount_said(cap, *frame.purse.room())} left"
 
     def _ways(self, effect: Offer | Choose, frame: Frame) -> tuple[list[tuple[str, Belief, Terms]], list[str]]:
         options: list[tuple[str, Belief, tuple[Effect[Any], ...]]] = (

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import RunIsActive, StoreError, UnknownName
+from ..core.sqlite_errors import as_store_error
 from .owner import describe, is_alive
-from .writer import as_store_error
 
 VERSION = 1
 BUSY_SECONDS = 10.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from ..budgets.lengths import Lengths
 from ..budgets.policy import Policy
 from ..budgets.prices import Price, prompt_bound
 from ..core.amounts import NANO, Amounts
@@ -28,17 +29,22 @@ class Quote:
     usd: float = 0.0
     seconds: float = 0.0
     measured: bool = True
+    at_once: int = 0  # such steps that the provider performs at the same time; 0: no limit known
 
     def __add__(self, other: Quote) -> Quote:
         seconds, measured = max(self.seconds, other.seconds), self.measured and other.measured
-        return Quote(self.worst + other.worst, self.usd + other.usd, seconds, measured)
+        at_once = min(filter(None, (self.at_once, other.at_once)), default=0)
+        return Quote(self.worst + other.worst, self.usd + other.usd, seconds, measured, at_once)
 
 
 class Tariff(Protocol):
-    """Prices calls. `name` resolves the model that a Sample means; `observe` learns from what came back."""
+    """Prices calls. `name` resolves the model that a Sample means; `observe` learns from what came back. `shrunk` is
+    the same sample with a `max_tokens` that `room` (nano-dollars, tokens, calls) can hold; None where it may not be cut
+    so far."""
 
     def name(self, sample: Sample) -> str: ...
     def quote(self, sample: Sample) -> Quote: ...
+    def shrunk(self, sample: Sample, room: tuple[int, int, int]) -> Sample | None: ...
     def dearest(self, sample: Sample) -> float: ...
     def cost(self, sample: Sample, usage: Usage) -> int: ...
     def observe(self, sample: Sample, usage: Usage, seconds: float) -> None: ...
@@ -47,7 +53,9 @@ class Tariff(Protocol):
 @dataclass(slots=True)
 class Rate:
     """One model's price and bounds, and what is known of its replies: running means over this run, after a declared
-    guess. `context` tokens, `batch` completions in a call, `timeout` seconds; `apply` puts an alias's defaults in."""
+    guess. `context` tokens, `batch` completions in a call, `timeout` seconds, `at_once` calls that are performed at the
+    same time (0: no limit known); `apply` puts an alias's defaults in. `upper`: the learned upper quantile of the
+    tokens of a reply, by its kind; `tight`: it is what calls are sent and held with."""
 
     price: Price
     name: str = ""
@@ -56,18 +64,38 @@ class Rate:
     timeout: float = 120.0
     apply: Callable[[Params], Params] | None = None
     guess: float | None = None  # mean completion tokens, from the policy
+    upper: Mapping[str, int] = field(default_factory=dict)
+    tight: bool = False
+    at_once: int = 0
+    lengths: dict[str, Lengths] = field(default_factory=dict)  # of this run
     replies: int = 0
     tokens: float = 0.0
     seconds: float = 0.0
-    _applied: tuple[Params, Params] | None = None
+    _applied: tuple[Sample, Params] | None = None
 
     def params(self, sample: Sample) -> Params:
         """The parameters that are sent: the sample's, with the alias's defaults."""
-        if self.apply is None:
+        if self.apply is None and not self.tight:
             return sample.params
-        if self._applied is None or self._applied[0] is not sample.params:
-            self._applied = (sample.params, self.apply(sample.params))
+        if self._applied is None or self._applied[0] is not sample:
+            params = self.apply(sample.params) if self.apply is not None else sample.params
+            upper = self.upper.get(kind_of(sample), params.max_tokens) if self.tight else params.max_tokens
+            if upper < params.max_tokens:
+                params = replace(params, max_tokens=upper, least_tokens=None)
+            self._applied = (sample, params)
         return self._applied[1]
+
+    def least(self, sample: Sample) -> int | None:
+        """The smallest `max_tokens` that the sample may be cut to: what it allows itself, else the length that its kind
+        of reply hardly ever passes."""
+        own = sample.params.least_tokens
+        return own if own is not None else self.upper.get(kind_of(sample))
+
+    def learn(self, sample: Sample, tokens: int) -> None:
+        """A reply's length. One that ran into its limit would have been longer."""
+        most = self.params(sample).max_tokens
+        seen = self.lengths.setdefault(kind_of(sample), Lengths())
+        seen.add(tokens if tokens < most else max(tokens, sample.params.max_tokens))
 
     def completion(self, most: int) -> float:
         """Expected completion tokens of one reply. The guess weighs as much as one reply, so that one odd reply does
@@ -106,12 +134,30 @@ class PriceList:
         if self._quoted and self._quoted[0] is sample and self._quoted[1] == rate.replies:
             return self._quoted[2]
         bound, most = self._bounds(rate, sample)
-        worst = Amounts(rate.price.cost(Usage(bound, most)), bound + most, 1)
+        worst = Amounts(rate.price.worst(bound, most), bound + most, 1)
         known = rate.replies > 0
         seconds = rate.seconds / rate.replies if known else LATENCY + rate.completion(most) / TOKENS_PER_SECOND
-        quote = Quote(worst, _expected(rate, bound, most), seconds, known)
+        quote = Quote(worst, _expected(rate, bound, most), seconds, known, rate.at_once)
         self._quoted = (sample, rate.replies, quote)
         return quote
+
+    def shrunk(self, sample: Sample, room: tuple[int, int, int]) -> Sample | None:
+        """The sample with the largest `max_tokens` that fits, found by bisection: prices have tiers."""
+        rate = self.rate(sample)
+        least = rate.least(sample)
+        bound, most = self._bounds(rate, sample)
+        nanos, tokens, calls = room
+
+        def fits(completion: int) -> bool:
+            return bound + completion <= tokens and rate.price.worst(bound, completion) <= nanos
+
+        if least is None or least >= most or calls < 1 or not fits(least):
+            return None
+        low, high = least, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        return replace(sample, params=replace(sample.params, max_tokens=low, least_tokens=None))
 
     def dearest(self, sample: Sample) -> float:
         """Expected dollars of this call at the dearest allowed model."""
@@ -138,6 +184,7 @@ class PriceList:
         rate = self.rate(sample)
         rate.replies += 1
         rate.tokens += usage.completion
+        rate.learn(sample, usage.completion)
         rate.seconds += seconds
 
 
@@ -146,32 +193,60 @@ def _expected(rate: Rate, bound: int, most: int) -> float:
     return rate.price.cost(usage) / NANO
 
 
-def price_list(catalog: Catalog, names: Sequence[str], guesses: Mapping[str, float]) -> PriceList:
-    """The tariff of a request that allows these models. Raises as `Catalog.entry` does."""
+def kind_of(sample: Sample) -> str:
+    """Answers and thoughts are of different lengths."""
+    return "thought" if sample.task is None else "answer"
+
+
+def price_list(
+    catalog: Catalog,
+    names: Sequence[str],
+    guesses: Mapping[str, float],
+    lengths: Mapping[str, Mapping[str, int]] | None = None,
+    tight: bool = False,
+) -> PriceList:
+    """The tariff of a request that allows these models. `lengths`: learned upper quantiles by model and kind of reply;
+    `tight`: calls are held at them. Raises as `Catalog.entry` does."""
     rates = {}
     for name in names:
         entry = catalog.entry(name)
         apply = entry.apply if entry.params or entry.max_output else None
-        rates[name] = Rate(entry.price, name, entry.context, entry.batch, entry.timeout, apply, guesses.get(name))
+        rate = Rate(entry.price, name, entry.context, entry.batch, entry.timeout, apply, guesses.get(name))
+        rate.upper, rate.tight, rate.at_once = (lengths or {}).get(name, {}), tight, entry.concurrency or 0
+        rates[name] = rate
     return PriceList(rates)
 
 
 @dataclass(slots=True)
 class Habits:
-    """How long replies have been, by model: (replies, completion tokens), over all requests of an engine."""
+    """How long replies have been, by model: (replies, completion tokens), over all requests of an engine; and their
+    lengths by model and kind."""
 
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    lengths: dict[tuple[str, str], Lengths] = field(default_factory=dict)
 
     def learn(self, tariff: PriceList) -> None:
         for name, rate in tariff.rates.items():
             replies, tokens = self.seen.get(name, (0, 0.0))
             self.seen[name] = (replies + rate.replies, tokens + rate.tokens)
+            for kind, seen in rate.lengths.items():
+                known = self.lengths.setdefault((name, kind), Lengths())
+                known += seen
 
     def guesses(self, names: Sequence[str], policy: Policy) -> dict[str, float]:
         """Mean completion tokens that are expected of each model: what was seen, else what the policy says."""
         guesses = {name: policy.tokens[name] for name in names if name in policy.tokens}
         seen = ((name, *self.seen.get(name, (0, 0.0))) for name in names)
         return guesses | {name: tokens / replies for name, replies, tokens in seen if replies}
+
+    def upper(self, names: Sequence[str], policy: Policy, quantile: float) -> dict[str, dict[str, int]]:
+        """The upper quantile of each kind of reply of each model: as seen, else as the policy says."""
+        found = {name: dict(policy.lengths.get(name, {})) for name in names}
+        for (name, kind), lengths in self.lengths.items():
+            upper = lengths.upper(quantile)
+            if name in found and upper is not None:
+                found[name][kind] = upper
+        return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:

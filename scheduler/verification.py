@@ -17,8 +17,8 @@ from .spec import candidate_of, contract_of, listed, task_of, verifiers_of
 if TYPE_CHECKING:
     from ..core.plans import Strategy
     from .engine import Engine
-    from .live import OnEvent
     from .solution import Solution
+    from .world import OnEvent
 
 
 class _NoModels(tuple[str, ...]):

@@ -6,11 +6,9 @@ survives a power cut, which may take the last transactions before it.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +19,8 @@ from typing import Any
 import anyio
 
 from ..core.errors import SatisficeError, StoreError
+from ..core.loops import set_all, way_back
+from ..core.sqlite_errors import as_store_error
 
 Work = Callable[[sqlite3.Connection], Any]
 RowTuple = tuple[Any, ...]
@@ -87,7 +87,7 @@ class Writer:
 
     async def perform(self, job: Job) -> Any:
         """Queue the job and wait until it is durable. Cancelling the wait does not take the job back."""
-        job.soon = _way_back()
+        job.soon = way_back()
         job.event = anyio.Event()
         self.submit(job)
         try:
@@ -228,45 +228,9 @@ class Writer:
                 loops.setdefault(job.soon, []).append(job.event)
         for soon, events in loops.items():
             try:
-                soon(partial(_set_all, events))
+                soon(partial(set_all, events))
             except RuntimeError:
                 # The loop is closed, and its waiters with it (trio's RunFinishedError is a RuntimeError as well).
                 for job in jobs:
                     if job.soon == soon and job.error is not None:
                         self._lose(job, job.error)
-
-
-def as_store_error(error: Exception, name: str) -> SatisficeError:
-    """What went wrong with the store `name`, and what to do about it where that is known."""
-    if isinstance(error, SatisficeError):
-        return error
-    code = getattr(error, "sqlite_errorname", None) or type(error).__name__
-    hints = {
-        "SQLITE_FULL": "the disk is full",
-        "SQLITE_READONLY": "it is read-only",
-        "SQLITE_CANTOPEN": "it cannot be opened",
-        "SQLITE_BUSY": "another process has locked it for more than ten seconds",
-        "SQLITE_CONSTRAINT_PRIMARYKEY": "it has a row or run with this key already",
-        "SQLITE_NOTADB": "it is no SQLite database",
-        "SQLITE_CORRUPT": "it is damaged",
-    }
-    hint = hints.get(code) or next((text for key, text in hints.items() if code.startswith(key)), None)
-    failure = StoreError(f"{name}: {hint} ({error})" if hint else f"{name}: {error}", reason=code)
-    failure.__cause__ = error
-    return failure
-
-
-def _set_all(events: list[anyio.Event]) -> None:
-    for event in events:
-        event.set()
-
-
-def _way_back() -> Callable[..., object]:
-    """How another thread calls a function in the running loop, without waiting for it."""
-    if "trio" in sys.modules:  # asked first: as a guest, trio runs inside an asyncio loop
-        import sniffio
-        import trio
-
-        if sniffio.current_async_library() == "trio":
-            return trio.lowlevel.current_trio_token().run_sync_soon
-    return asyncio.get_running_loop().call_soon_threadsafe

@@ -159,7 +159,7 @@ class _Run:
             asked = {} if done else self._asked(turn)
             if not asked:
                 break
-            belief = RoundsBelief(self.stalled, self.how.rounds - turn, self._evidence())
+            belief = RoundsBelief(self.stalled, self.how.rounds - turn, self._evidence(), "debate", turn)
             yield from Offer(self.pool.answer(), belief, self._step(asked.values()))
             done = yield from self._round(asked)
         if not done and self.how.final == "judge":
@@ -298,7 +298,7 @@ class Opening:
         if terms.steps <= 0:
             return STOP
         theta = sum(weight * right for right, _, weight in terms.priors.voting)
-        after = RoundsBelief(0, self.rounds, _Guess(theta)).best(replace(terms, steps=terms.steps - 1))
+        after = RoundsBelief(0, self.rounds, _Guess(theta), "debate").best(replace(terms, steps=terms.steps - 1))
         gain, cost, seconds = terms.value(theta) + after.gain, terms.cost + after.cost, terms.seconds + after.seconds
         return Continuation(1, gain, cost, seconds)
 

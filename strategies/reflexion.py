@@ -144,7 +144,9 @@ class _Run:
         return self.pool.end()
 
     def _belief(self, left: int) -> Belief:
-        return RoundsBelief(self.stalled, left, self.pool.belief if self.pool.best is not None else None)
+        evidence = self.pool.belief if self.pool.best is not None else None
+        name = "reflexion+checks" if self.task.checks else "reflexion"
+        return RoundsBelief(self.stalled, left, evidence, name, self.how.rounds - left)
 
     def _prepared(self) -> Sample | Within:
         """The first try, with what other runs have learnt, if anything."""

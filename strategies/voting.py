@@ -79,7 +79,7 @@ class Votes:
         without a P(right)."""
         ranked = sorted(self.counts.values(), reverse=True)
         first, second = [*ranked, 0, 0][:2]
-        votes = VotingBelief(first, second, sum(ranked[2:]), self.blanks, limit)
+        votes = VotingBelief(first, second, sum(ranked[2:]), self.blanks, limit, tuple(ranked[2:]))
         leader = leader or self.leader()
         return votes if leader is None or self.counts[self.of(leader) or ""] == first else Overruled(votes)
 

@@ -65,7 +65,8 @@ def test_declared_and_listed_prices() -> None:
     assert own.price == Price(1_000_000, 2_000_000, 500_000, per_call=1_000_000)
     assert (own.batch, own.provider_model) == (3, "hosted_vllm/mine")
     cheap = catalog().entry("cheap")
-    assert cheap.price == Price(150_000, 600_000, 75_000, source="litellm")
+    batch = Price(75_000, 300_000, source="litellm")
+    assert cheap.price == Price(150_000, 600_000, 75_000, source="litellm", batch=batch)
     assert (cheap.context, cheap.max_output) == (128_000, 16_384)
     assert catalog().entry("gpt-4o-mini").price == cheap.price
     assert catalog().entry("anthropic/claude-sonnet-4-5").price.prompt == 3_000_000

@@ -356,17 +356,16 @@ async def test_a_limit_on_all_requests_holds() -> None:
                 outcomes.append("done")
             except BudgetTooSmall:
                 outcomes.append("refused")
-            limit = e._limit
-            assert limit is not None
-            assert limit.posted[2] + limit.pending[2] <= 150
+            (whole,) = await e.ledger.standings()
+            assert whole.balances[0].posted[2] + whole.balances[0].pending[2] <= 150
 
         async with anyio.create_task_group() as group:
             for _ in range(400):
                 group.start_soon(one)
+        (whole,) = await e.ledger.standings()
+        assert (whole.balances[0].posted[2], whole.balances[0].pending) == (150, (0, 0, 0))
     assert len(outcomes) == 400
     assert sum(r.n for r in model.requests) == 150
-    assert e._limit is not None
-    assert (e._limit.posted[2], e._limit.pending) == (150, [0, 0, 0])
 
 
 @pytest.mark.long

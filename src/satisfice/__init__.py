@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .budgets.beliefs import Committed, ExactBelief, Unstarted
     from .budgets.budget import Budget
+    from .budgets.ledger.accounts import Account, Limit
+    from .budgets.ledger.ledger import Ledger
+    from .budgets.ledger.operations import Alert
     from .budgets.policy import Policy
     from .budgets.prices import Price
     from .budgets.purse import Purse
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         CallerError,
         GatherFailed,
         JournalMismatch,
+        LedgerConflict,
         MissingExtra,
         MissingKey,
         ModelError,
@@ -124,6 +128,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "budgets.beliefs": "Committed ExactBelief Unstarted",
     "budgets.budget": "Budget",
+    "budgets.ledger.accounts": "Account Limit",
+    "budgets.ledger.ledger": "Ledger",
+    "budgets.ledger.operations": "Alert",
     "budgets.policy": "Policy",
     "budgets.prices": "Price",
     "budgets.purse": "Purse",
@@ -134,7 +141,7 @@ _HOMES = {
     "core.completions": "Completion Cut Message Model Params Request Response Usage",
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
-    "JournalMismatch MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
+    "JournalMismatch LedgerConflict MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
     "NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError TraceMiss "
     "UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",

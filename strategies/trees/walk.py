@@ -204,7 +204,7 @@ class Walk:
         """Offers the best answer so far; of how many steps the next one is made up, `most` of which may be taken at
         once. A step without a price is priced as a check."""
         free = (Score(_free, self.task, NOBODY),)
-        rounds = RoundsBelief(self.stalled, max(1, self.left), self.evidence)
+        rounds = RoundsBelief(self.stalled, max(1, self.left), self.evidence, "tree_search", self.grown)
         self.shown = self.offer
         size = yield from Offer(self.offer, WaveBelief(rounds, most) if most > 1 else rounds, step or free)
         return min(size, most)

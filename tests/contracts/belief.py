@@ -76,6 +76,11 @@ class BeliefContract:
         # A belief that does not choose its waves keeps to one size, or stops.
         assert going == sorted(going) if self.waves else len(set(going)) <= 1
 
+    def test_no_wave_is_wider_than_the_provider_lets_through(self, belief: Belief) -> None:
+        for at_once in (1, 2, 5):
+            terms = replace(self.terms, price=0.001, per_second=1.0, at_once=at_once)
+            assert not self.waves or belief.best(terms).size <= at_once
+
     def test_p_is_a_probability_or_unknown(self, belief: Belief) -> None:
         p = belief.p(self.terms)
         assert p is None or 0 <= p <= 1

@@ -31,11 +31,12 @@ from ..core.plans import Answer, Strategy
 from ..core.task import Candidate, Contract, Task
 from ..core.verdict import Verdict
 from ..scheduler.decisions import Economics
-from ..scheduler.live import Live, World
+from ..scheduler.live import Live
 from ..scheduler.nodes import Call, Reply
 from ..scheduler.offline import perform
 from ..scheduler.run import Run
 from ..scheduler.tariff import PriceList, Rate
+from ..scheduler.world import World
 
 FOREVER = 1e9
 USAGE = Usage(10, 5)

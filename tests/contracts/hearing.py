@@ -19,10 +19,11 @@ from ..core.effects import Ask, Effect, Sample, Score
 from ..core.plans import Plan, Strategy
 from ..core.task import Candidate, Task
 from ..core.verdict import Verdict, Verifier, name_of
-from ..scheduler.live import Live, World
+from ..scheduler.live import Live
 from ..scheduler.nodes import Call, Reply
 from ..scheduler.offline import perform
 from ..scheduler.run import Run
+from ..scheduler.world import World
 from .driver import MODEL, make_run
 from .judging import Said
 

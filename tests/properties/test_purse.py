@@ -137,3 +137,18 @@ def test_a_purse_has_the_caps_of_its_budget() -> None:
     assert Purse.of(Budget(tokens=5, calls=2)).limit == (UNLIMITED, 5, 2)
     for usd in (0.29, 0.57, 1.1, 1e-9, 123.456789):
         assert Purse.of(Budget(usd=usd)).limit[0] == round(usd * 1e9)
+
+
+def test_a_purse_above_shows_what_an_account_has_left() -> None:
+    account = Purse((UNLIMITED,) * 3, name="acme")
+    mine = Purse.of(Budget(usd=1, calls=5), account)
+    hold = mine.reserve(Amounts(100, 10, 1))
+    assert hold is not None
+    account.allow((50, 1000, 2))
+    assert mine.room() == (50, 1000, 2)
+    assert mine.short_of(Amounts(51)) == "usd"
+    assert (mine.tightest("usd").name, mine.tightest("calls").name) == ("acme", "acme")
+    mine.settle(hold, Amounts(20, 10, 1))
+    assert mine.room()[0] == 130
+    account.allow((UNLIMITED,) * 3)
+    assert (mine.tightest("usd"), mine.tightest("calls")) == (mine, mine)

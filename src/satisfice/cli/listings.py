@@ -163,6 +163,7 @@ def models(config: str | None, as_json: bool) -> None:
             if row.price
             else None,
             "price_source": row.price.source if row.price else None,
+            "price_version": row.price.version if row.price else None,
             "note": row.note,
         }
         for row in Catalog(load_settings(config)).listing()
@@ -178,7 +179,7 @@ def models(config: str | None, as_json: bool) -> None:
                 row["name"],
                 row["kind"],
                 row["model"],
-                f"{price['prompt']:g} / {price['completion']:g} ({row['price_source']})"
+                f"{price['prompt']:g} / {price['completion']:g} ({row['price_version']})"
                 if isinstance(price, dict)
                 else "",
                 row["note"],

@@ -144,6 +144,8 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
             f"answer: {result['answer']}  ({result['stop_reason']}; {usd(spend['usd'])}, {spend['tokens']} tokens, "
             f"{spend['calls']} calls, {spend['seconds']:.2f} s)"
         )
+    if result.get("stop_said"):
+        click.echo(f"why: {result['stop_said']}")
     cells = [
         (
             r.path,

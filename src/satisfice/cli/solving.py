@@ -66,6 +66,7 @@ EMBEDDED = "local/smollm2"
 @click.option("--seed", type=int, help="Makes the sampling repeatable where the model can.")
 @click.option("--policy", type=click.Path(), help="A policy file, as `satisfice fit` makes it.")
 @click.option("--config", type=click.Path(), help="Another satisfice.toml.")
+@click.option("--account", help="Which of the ledger's accounts pays (see `ledger accounts`; default: the settings').")
 @click.option("--journal/--no-journal", default=None, help="Keep the run on record (default: yes).")
 @json_option
 def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config: str | None, **options: Any) -> None:
@@ -137,6 +138,7 @@ def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
         "checks": checked(options["checks"]),
         "seed": options["seed"],
+        "account": options["account"],
     }
 
 
@@ -276,6 +278,8 @@ def show(solution: Solution, as_json: bool, again: Sequence[str] = (), tools: Se
         note(f"warning: {warning}")
     confidence = "none" if solution.confidence is None else f"{solution.confidence:.2f}"
     confidence += f" ({solution.confidence_reason})"
+    if solution.stop_said:
+        note(f"why: {solution.stop_said}")
     gain = solution.if_doubled.gain
     more = f"; as much again was expected to add {100 * gain:.1f} points" if gain is not None else ""
     note(

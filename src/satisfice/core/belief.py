@@ -61,14 +61,55 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """What is known of the rounds of one strategy (its policy curve). `curve`: of the first, second, ... round (the last
+    one stands for those after it) (P(a wrong answer turns right), P(a right one turns wrong)). `fade`: what is left of
+    both chances after a round that changed nothing."""
+
+    curve: tuple[tuple[float, float], ...]
+    fade: float = 1.0
+
+    def ahead(self, done: int, stalled: int, n: int) -> tuple[tuple[float, float], ...]:
+        """(P(wrong turns right), P(right turns wrong)) of the next `n` rounds after `done`, the last `stalled` of which
+        changed nothing, if those to come change nothing either."""
+        last = len(self.curve) - 1
+        rows = (self.curve[min(done + j, last)] for j in range(n))
+        return tuple(
+            (heal * self.fade ** (stalled + j), hurt * self.fade ** (stalled + j))
+            for j, (heal, hurt) in enumerate(rows)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """What recorded draws with verdicts did (`budgets.scored`). A state is how many readable draws there were, n, and
+    between which `cuts` the posterior probability of the likeliest answer falls. `right[n][level]`: the share of such
+    answers that was right. `moves[n][level]`: the chances of each level after one more. `blank`: the share of draws that
+    were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p stands in
+    for the posterior: votes add nothing to it."""
+
+    cuts: tuple[float, ...]
+    right: tuple[tuple[float, ...], ...]
+    moves: tuple[tuple[tuple[float, ...], ...], ...]
+    blank: float = 0.0
+    by_score: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Priors:
     """What is believed before the first sample, declared or fitted (`fit(bank)`).
 
     `voting`: (theta, phi, weight) rows: kinds of question on which a draw is right with probability theta, hits
     the one systematic mistake with probability phi, and is some fresh wrong answer otherwise; weights sum to 1.
+    `kinds`: (theta, phi, others, blank, weight) rows: the same for counting votes, in full (`budgets.voting_world`);
+    empty: `voting`, with open answers and no blanks. `stops`: tables of when to stop, made from `kinds` beforehand
+    (`budgets.voting_stops`); empty: none, they are made on demand.
     `success`: (a, b) of theta ~ Beta(a, b), the chance that one draw passes an exact check.
     `channels`: what is known of each verifier, by name (`UNMEASURED` where nothing is).
     `ladders`: what is known of chains of models, by their names joined with ">".
+    `chances`: (theta, weight) rows, a mixture in place of `success` where a bank taught one; weights sum to 1.
+    `rounds`: what is known of the rounds of strategies, by their names.
+    `chains`: what recorded draws did under verifiers, by their names in order, joined with "+".
     `fitted` says that they come from a bank, so that P(right) may be called a confidence.
     """
 
@@ -77,6 +118,11 @@ class Priors:
     fitted: bool = False
     channels: Mapping[str, Channel] = field(default_factory=dict)
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
+    chances: tuple[tuple[float, float], ...] = ()
+    rounds: Mapping[str, Rounds] = field(default_factory=dict)
+    kinds: tuple[tuple[float, float, int, float, float], ...] = ()
+    stops: str = field(default="", repr=False)
+    chains: Mapping[str, Chain] = field(default_factory=dict)
 
     def channel(self, verifier: str) -> Channel:
         return self.channels.get(verifier, UNMEASURED)
@@ -89,7 +135,8 @@ class Terms:
     `price`: value (probability units) that a dollar must buy. `wrong`: cost of a wrong answer as a share of a
     right one's worth. `cost`: expected dollars of one step. `seconds`: expected seconds of one wave, however wide
     it is. `per_second`: dollars that a second is worth. `steps`: how many steps the purse can pay at their worst.
-    `parts`: where a step is several checks, expected dollars of each.
+    `parts`: where a step is several checks, expected dollars of each. `at_once`: how many steps the provider performs at
+    the same time (0: no limit known); more of them take `seconds` for each such helping.
     """
 
     price: float
@@ -100,6 +147,12 @@ class Terms:
     seconds: float = 0.0
     per_second: float = 0.0
     parts: tuple[float, ...] = ()
+    at_once: int = 0
+
+    def waves(self, size: int) -> int:
+        """How many waves of calls `size` steps take that are started together, one after the other as the provider
+        lets them through."""
+        return -(-size // self.at_once) if self.at_once > 0 else 1 if size > 0 else 0
 
     @property
     def step_price(self) -> float:

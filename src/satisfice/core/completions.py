@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -44,6 +44,7 @@ class Params:
     provider parameters as sorted (name, value) pairs, values JSON-ready and hashable. `logprobs` asks for the
     log-probability of each token, `top_logprobs` (1 to 20) for that of its likeliest alternatives too. `cut` ends a
     completion that loses its confidence, where tokens and log-probabilities stream; elsewhere it does nothing.
+    `least_tokens` allows a smaller `max_tokens`, down to this, where the budget cannot hold more.
     """
 
     temperature: float | None = None
@@ -55,6 +56,8 @@ class Params:
     top_logprobs: int = 0
     cut: Cut | None = None
     extra: tuple[tuple[str, Any], ...] = ()
+    # Not in the repr, which identifies a request: it asks for the same thing.
+    least_tokens: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Raises `CallerError` for what no model can take."""
@@ -64,6 +67,8 @@ class Params:
             raise CallerError(f"top_p={self.top_p!r}: expected a number above 0, 1 at the most")
         if self.max_tokens < 1:
             raise CallerError(f"max_tokens={self.max_tokens!r}: expected 1 or more")
+        if self.least_tokens is not None and not 1 <= self.least_tokens <= self.max_tokens:
+            raise CallerError(f"least_tokens={self.least_tokens!r}: expected 1 to max_tokens ({self.max_tokens})")
         if not 0 <= self.top_logprobs <= 20:
             raise CallerError(f"top_logprobs={self.top_logprobs!r}: expected 0 to 20")
 
@@ -80,13 +85,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call as the provider reported them. `cached` is part of `prompt`, `reasoning` part of
-    `completion`. Where `n` > 1, `completion` is the sum over all choices."""
+    """Tokens of one call as the provider reported them. `cached` (read from the provider's cache) and `cache_write`
+    (written to it) are parts of `prompt`, `reasoning` is part of `completion`. Where `n` > 1, `completion` is the sum
+    over all choices."""
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
 
 def logprob(value: Any) -> float:

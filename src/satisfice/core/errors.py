@@ -24,8 +24,9 @@ SatisficeError
 |- NoAnswer                the run ended and has nothing to show
 |- NobodyToAsk             a person is needed and the journal is off
 |- TraceMiss               a bank cannot answer this request (replay only)
-`- StoreError              journal or bank cannot be read or written
-   `- RunIsActive            another process is running this run
+`- StoreError              journal, ledger or bank cannot be read or written
+   |- RunIsActive            another process is running this run
+   `- LedgerConflict         the ledger has it otherwise: settled already, another amount, another parent
 """
 
 from __future__ import annotations
@@ -187,3 +188,7 @@ class StoreError(SatisficeError):
 
 class RunIsActive(StoreError):
     code = "run_is_active"
+
+
+class LedgerConflict(StoreError):
+    code = "ledger_conflict"

@@ -1,0 +1,151 @@
+"""Where a ledger is kept: the protocol of a store, and the one in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Protocol
+
+from .accounts import ROOT, Account, Limit
+from .book import Book
+from .operations import Hold, Note, Operation, Result, State
+from .tree import root
+from .windows import TOTAL, Window
+
+KEPT = 100_000  # resolved holds that the store in memory remembers
+TIDY = 1000  # batches between two times at which it puts old slots of rolling windows together
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One account over one window: what is posted and pending in it now (nano-dollars, tokens, calls)."""
+
+    window: Window
+    limit: Limit | None
+    posted: tuple[int, int, int]
+    pending: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account and its balances, that over all time first."""
+
+    account: Account
+    balances: tuple[Balance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which holds: of the account and all below it, of one run, in one state, reserved from `since` to before `until`
+    (milliseconds), expired and unresolved by `ambiguous`. The oldest first, `limit` at the most."""
+
+    account: str | None = None
+    run: str | None = None
+    state: State | None = None
+    since: int | None = None
+    until: int | None = None
+    ambiguous: int | None = None
+    limit: int | None = None
+    ids: tuple[str, ...] = ()
+
+
+class Store(Protocol):
+    """Used by one thread at a time. `apply` does all operations in one transaction that is durable when it returns.
+
+    `apply` raises `StoreError` where that is not known: then the same operations may be sent again, since ids make them
+    happen once. A single operation that cannot be done is an error in its place among the results, and the others go
+    on. Reading raises `UnknownName`, `StoreError`.
+    """
+
+    def apply(self, operations: Sequence[Operation], at: int) -> list[Result]: ...
+    def room(self, account: str, at: int) -> tuple[int, int, int]: ...
+    def standings(self, at: int) -> list[Standing]: ...
+    def holds(self, query: Query) -> list[Hold]: ...
+    def notes(self, limit: int) -> list[Note]: ...
+    def close(self) -> None: ...
+
+
+class MemoryStore:
+    """A ledger that ends with the process. It remembers the last hundred thousand resolved holds, so that what is sent
+    twice is known; its counters forget nothing. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._book = Book([root()])
+        self._lock = Lock()
+        self._resolved: OrderedDict[str, None] = OrderedDict()
+        self._batches = 0
+
+    def apply(self, operations: Sequence[Operation], at: int) -> list[Result]:
+        with self._lock:
+            results = self._book.apply(operations, at)
+            self._forget(operations)
+            self._tidy(at)
+        return results
+
+    def room(self, account: str, at: int) -> tuple[int, int, int]:
+        with self._lock:
+            return self._book.room(account, at)
+
+    def standings(self, at: int) -> list[Standing]:
+        with self._lock:
+            return standings_of(self._book, at)
+
+    def holds(self, query: Query) -> list[Hold]:
+        with self._lock:
+            if query.account is not None:
+                self._book.account(query.account)
+            found = [hold for hold in self._book.holds.values() if self._meant(hold, query)]
+        return [replace(hold) for hold in sorted(found, key=lambda hold: hold.at)[: query.limit]]
+
+    def notes(self, limit: int) -> list[Note]:
+        with self._lock:
+            return self._book.notes[-limit:] if limit > 0 else []
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _meant(self, hold: Hold, query: Query) -> bool:
+        return (
+            (query.account in (None, ROOT) or query.account in self._book.line(hold.account))
+            and query.run in (None, hold.run)
+            and query.state in (None, hold.state)
+            and (query.since is None or hold.at >= query.since)
+            and (query.until is None or hold.at < query.until)
+            and (query.ambiguous is None or hold.ambiguous(query.ambiguous))
+            and (not query.ids or hold.id in query.ids)
+        )
+
+    def _forget(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            id = getattr(operation, "id", None)
+            if id is not None and (hold := self._book.holds.get(id)) is not None and hold.state != "pending":
+                self._resolved[id] = None
+        while len(self._resolved) > KEPT:
+            self._book.forget(self._resolved.popitem(last=False)[0])
+        del self._book.notes[:-KEPT]
+
+    def _tidy(self, at: int) -> None:
+        """Rolling windows must not grow with every second that goes by."""
+        self._batches += 1
+        if self._batches % TIDY == 0:
+            for node in self._book.nodes.values():
+                for meter in node.meters:
+                    meter.merge(at)
+
+
+def standings_of(book: Book, at: int) -> list[Standing]:
+    """Every account of a book with what its meters show now."""
+    found = []
+    for node in book.nodes.values():
+        limits = {limit.window: limit for limit in node.account.limits}
+        balances = []
+        for meter in node.meters:
+            if meter.window not in limits and meter.window != TOTAL:  # of a limit that was taken away
+                continue
+            (un, ut, uk), (hn, ht, hk) = meter.used(at), meter.pending(at)
+            posted = (un - hn, ut - ht, uk - hk)
+            balances.append(Balance(meter.window, limits.get(meter.window), posted, (hn, ht, hk)))
+        found.append(Standing(node.account, tuple(balances)))
+    return found

@@ -1,0 +1,94 @@
+"""Which arm next, where the purse is the limit: the one whose money buys the most.
+
+The reservation price of a belief is the highest price of value at which one more step of it is still worth buying: for
+arms that do not bear on one another a Gittins index (Gittins 1979), here in value per dollar, and the highest goes first.
+Of ways that do bear on one another the one with the highest net is the best where the purse can pay for all that is worth
+its price; where it cannot, the money itself is scarce, and what each dollar buys decides: fractional knapsack's greedy
+order, with indices in place of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import inf
+
+from ..core.belief import STOP, Belief, Continuation, Terms
+
+ENOUGH = 1 << 20  # steps of a purse that is no limit
+HALVINGS, NEAR = 60, 1e-9
+SCARCE = 1e-3  # share of its net that a course must lose to the purse's limit for money to count as scarce
+
+
+def reserve(belief: Belief, terms: Terms) -> float:
+    """The highest price at which `belief` still goes on, 0 where it does at none, by its own `reserve(terms)` or by
+    bisection over the terms' price."""
+    own: Callable[[Terms], float] | None = getattr(belief, "reserve", None)
+    if own is not None:
+        return own(terms)
+    spent = terms.cost + terms.seconds * terms.per_second
+    if spent <= 0:
+        return inf if _goes(belief, terms) else 0.0
+    # Value is at most 1 + wrong: no step can be worth more than that.
+    low, high = 0.0, (1.0 + terms.wrong) / spent
+    if terms.steps <= 0 or not _goes(belief, replace(terms, price=NEAR * high)):
+        return 0.0
+    if _goes(belief, replace(terms, price=2 * high)):
+        return inf  # it was told to go on, whatever that buys
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _goes(belief, replace(terms, price=middle)) else (low, middle)
+        if high - low <= NEAR * high:
+            break
+    return low
+
+
+def apart(ways: Sequence[tuple[Belief, Terms, Continuation]]) -> bool:
+    """Whether all ways that are worth their price are arms of their own, none of which bears on another: those that know
+    their index. After one of them the others are still there, so that the index says where to begin."""
+    good = [belief for belief, terms, way in ways if way.size > 0 and way.net(terms) > 0.0]
+    return len(good) > 1 and all(hasattr(belief, "reserve") for belief in good)
+
+
+def scarce(ways: Sequence[tuple[Belief, Terms, Continuation]], best: int) -> bool:
+    """Whether the purse binds: the way of the best net would be worth more if there were more money."""
+    belief, terms, way = ways[best]
+    if len(ways) < 2 or not way.size or way.gain == inf:
+        return False
+    free = replace(terms, steps=ENOUGH)
+    return belief.best(free).net(free) > way.net(terms) * (1 + SCARCE) + NEAR
+
+
+def dearest(ways: Sequence[tuple[Belief, Terms, Continuation]]) -> int:
+    """Of the ways that are worth their price, the one with the highest reservation price: the first of equals."""
+    worth = [way.size > 0 and way.net(terms) > 0.0 for _, terms, way in ways]
+    found = [reserve(belief, terms) if ok else -1.0 for ok, (belief, terms, _) in zip(worth, ways, strict=True)]
+    return max(range(len(found)), key=lambda i: found[i])
+
+
+def _goes(belief: Belief, terms: Terms) -> bool:
+    way = belief.best(terms)
+    return way.size > 0 and way.net(terms) > 0.0
+
+
+STEPS, CHEAPER = 10, 4.0  # prices that are tried for what was rejected, each so many times lower than the last
+
+
+def rejected(belief: Belief, terms: Terms) -> Continuation:
+    """The course that a belief which stops has rejected, `STOP` where nothing would have been gained: what it would do at
+    the highest price at which it still goes on, as far as a few tries tell (its own `rejected(terms)` where it has
+    one). At the terms' own price it is worth less than it costs."""
+    own: Callable[[Terms], Continuation] | None = getattr(belief, "rejected", None)
+    if own is not None:
+        return own(terms)
+    cheaper: Callable[[Terms], float] | None = getattr(belief, "reserve", None)
+    if cheaper is not None:
+        price = cheaper(terms)
+        return belief.best(replace(terms, price=price * (1 - NEAR))) if 0 < price < inf else STOP
+    price = terms.price
+    for _ in range(STEPS if terms.steps > 0 else 0):
+        price /= CHEAPER
+        way = belief.best(replace(terms, price=price))
+        if way.size and way.gain > 0:
+            return way
+    return STOP

@@ -1,0 +1,168 @@
+"""Chains: what recorded draws did under a verifier, from one draw to the next (`budgets.scored`).
+
+Each question's readable draws are dealt in a few random orders. After each draw the votes and verdicts so far make one
+posterior; the probability of its likeliest answer falls on one of ten levels. Counted are how often the likeliest answer
+was right, and where one more draw led. Shares right rise with the level (pool adjacent violators) and are drawn to the
+level's own over all numbers of draws, as transitions are, where there are few. The same is counted of the best-scored
+answer, and of the two chains the one that is worth more is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..budgets.evidence import Evidence, posterior
+from ..budgets.policy import ChainPolicy, VerifierPolicy
+from ..budgets.scored import course
+from ..core.belief import Priors, Terms
+from .bank import Bank, Group
+from .curving import falling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+LEVELS, ORDERS, MOST_DRAWS = 10, 2, 32
+SMOOTHING = 5.0  # questions' worth of what holds for all numbers of draws
+PRICES = (0.001, 0.003, 0.01, 0.03)  # of a draw, at which two ways of choosing the answer are compared
+FEWEST, LEAST_DRAWS = 60, 3  # questions, and readable draws of each, below which no chain is made
+
+
+def fit_chains(
+    bank: Bank, verifiers: Mapping[str, VerifierPolicy], priors: Priors, *, orders: int = ORDERS, seed: int = 0
+) -> dict[str, ChainPolicy]:
+    """A chain for each verifier that told of every draw on 60 questions or more. With `priors` of the votes."""
+    found = {}
+    for name, verifier in verifiers.items():
+        known = Priors(priors.voting, fitted=True, channels={name: verifier.channel()})
+        rows, blanks, draws = [], 0, 0
+        for group in bank.draws:
+            whole = _readable(bank, group, name, verifier)
+            if whole is None:
+                continue
+            blanks, draws = blanks + whole[1], draws + len(bank.draws[group])
+            rows.append((group, whole[0]))
+        usual = _usual([len(row) for _, row in rows])
+        dealt = [(group, row) for group, row in rows if len(row) >= usual]
+        if len(dealt) >= FEWEST and usual >= LEAST_DRAWS:
+            dealt_so = [_dealt(row, usual, f"{seed}/{group}", orders) for group, row in dealt]
+            blank = blanks / max(1, draws)
+            found[name] = max(
+                (
+                    _chain([[list(walk(r)) for r in row] for row in dealt_so], blank, by_score)
+                    for by_score, walk in ((False, partial(_weighed, name=name, priors=known)), (True, _scored))
+                ),
+                key=_worth,
+            )
+    return found
+
+
+Dealt: TypeAlias = "list[tuple[str, float, bool]]"  # (key, calibrated p, right) of each readable draw
+States: TypeAlias = "list[list[tuple[float, bool]]]"  # by order: (p of the leader, is it right) after 1, 2, ... draws
+
+
+def _usual(sizes: list[int]) -> int:
+    """The number of draws that four questions of five have."""
+    ranked = sorted(sizes)
+    return min(MOST_DRAWS, ranked[len(ranked) // 5]) if ranked else 0
+
+
+def _readable(bank: Bank, group: Group, name: str, verifier: VerifierPolicy) -> tuple[Dealt, int] | None:
+    """The readable draws and how many were not; None where the verifier did not tell of one of them."""
+    kind, found, blanks = bank.questions[group[0]].kind, [], 0
+    for draw in bank.draws[group]:
+        if draw.key is None:
+            blanks += 1
+            continue
+        said = bank.verdicts.get((*group, draw.sample_index), {}).get(name)
+        if said is None or said.score is None:
+            return None
+        found.append((draw.key, verifier.p(said.score, kind), draw.correct))
+    return found, blanks
+
+
+def _dealt(row: Dealt, most: int, seed: str, orders: int) -> list[Dealt]:
+    return [Random(f"{seed}/{i}").sample(row, len(row))[:most] for i in range(orders)]
+
+
+def _worth(chain: ChainPolicy) -> float:
+    """What the best course from the start is worth, mean over some prices."""
+    terms = [Terms(price, 1.0, len(chain.right), Priors(())) for price in PRICES]
+    return sum(course(chain.chain(), 0, 0.0, at, len(chain.right)).net(at) for at in terms)
+
+
+def _scored(row: Dealt) -> Iterator[tuple[float, bool]]:
+    """The best-scored answer so far, its first draw's score: calibrated p and whether it is right."""
+    first: dict[str, tuple[float, bool]] = {}
+    for key, p, right in row:
+        first.setdefault(key, (p, right))
+        yield max(first.values(), key=lambda pair: pair[0])
+
+
+def _weighed(row: Dealt, name: str, priors: Priors) -> Iterator[tuple[float, bool]]:
+    """The likeliest answer by votes and verdicts: its posterior probability, and whether it is right."""
+    counts: dict[str, int] = {}
+    first: dict[str, tuple[float, bool]] = {}
+    for key, p, right in row:
+        counts[key] = counts.get(key, 0) + 1
+        first.setdefault(key, (p, right))
+        now = posterior(tuple(Evidence(n, ((name, first[k][0]),)) for k, n in counts.items()), priors)
+        leader = now.leader
+        yield now.p(leader), list(first.values())[leader][1]
+
+
+def _chain(states: list[States], blank: float, by_score: bool) -> ChainPolicy:
+    import numpy as np
+
+    p = np.asarray([[[at for at, _ in walk] for walk in row] for row in states])  # (questions, orders, draws)
+    right = np.asarray([[[ok for _, ok in walk] for walk in row] for row in states], dtype=float)
+    cuts = np.unique(np.quantile(p, np.linspace(0, 1, LEVELS + 1)[1:-1]).round(9))
+    level = np.searchsorted(cuts, p, side="right")
+    share = 1.0 / p.shape[1]
+    return ChainPolicy(
+        cuts=tuple(map(float, cuts)),
+        right=_rights(level, right, len(cuts) + 1, share),
+        moves=_moves(level, len(cuts) + 1, share),
+        blank=round(blank, 6),
+        by_score=by_score,
+        questions=len(p),
+    )
+
+
+def _rights(level: NDArray[np.intp], right: Floats, levels: int, share: float) -> tuple[tuple[float, ...], ...]:
+    import numpy as np
+
+    seen = np.bincount(level.ravel(), minlength=levels)
+    usual = np.bincount(level.ravel(), right.ravel(), levels) / np.maximum(seen, 1)
+    found = [(0.0,) * levels]
+    for n in range(level.shape[2]):
+        often = share * np.bincount(level[:, :, n].ravel(), minlength=levels) + SMOOTHING
+        won = share * np.bincount(level[:, :, n].ravel(), right[:, :, n].ravel(), levels) + SMOOTHING * usual
+        rising = falling(list((won / often)[::-1]), list(often[::-1]))[::-1]
+        found.append(tuple(round(float(x), 6) for x in rising))
+    return tuple(found)
+
+
+def _moves(level: NDArray[np.intp], levels: int, share: float) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    import numpy as np
+
+    def counts(before: NDArray[np.intp], after: NDArray[np.intp]) -> Floats:
+        table = np.bincount((before * levels + after).ravel(), minlength=levels * levels)
+        return share * table.reshape(levels, levels).astype(float)
+
+    none = np.zeros_like(level[:, :, 0])
+    steps = [counts(none, level[:, :, 0])]
+    steps += [counts(level[:, :, n], level[:, :, n + 1]) for n in range(level.shape[2] - 1)]
+    after = sum(steps[1:], np.zeros((levels, levels)))
+    usual = (after + np.eye(levels)) / (after.sum(axis=1, keepdims=True) + 1.0)
+    first = np.tile(steps[0][0] / steps[0][0].sum(), (levels, 1))
+    tables = [
+        first,
+        *((step + SMOOTHING * usual) / (step.sum(axis=1, keepdims=True) + SMOOTHING) for step in steps[1:]),
+    ]
+    return tuple(tuple(tuple(round(float(x), 6) for x in row) for row in table) for table in tables)

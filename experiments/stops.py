@@ -1,0 +1,44 @@
+"""Stops: the tables that come with a policy, made offline (`budgets.voting_stops` reads them)."""
+
+from __future__ import annotations
+
+from ..budgets.voting import HORIZON
+from ..budgets.voting_stops import packed
+from ..budgets.voting_tables import Grid
+from ..budgets.voting_world import Kind, World
+
+LOWEST, HIGHEST, PRICES = 5e-4, 1.0, 20  # of a draw, as a share of what a right answer is worth
+LEAST = 1e-4  # states that a run meets less often than this are left out
+
+
+def stops_of(kinds: tuple[Kind, ...], *, horizon: int = HORIZON) -> str:
+    """When to stop at each price, for votes in the world of these kinds: what `Policy.stops` holds."""
+    import numpy as np
+
+    from .kernels import met, tabulate
+
+    grid = Grid(World(kinds))
+    right, places, odds, last = flat(grid, horizon)
+    prices = np.geomspace(LOWEST, HIGHEST, PRICES)
+    gain, draws = tabulate(right, places, odds, last, prices)
+    kept = met(draws, places, odds, LEAST)
+    figures = {}
+    for draw in range(horizon + 1):
+        start = sum(map(len, grid.right[:draw]))
+        for blanks, offset in enumerate(grid.offsets[draw]):
+            for state, i in grid.index[draw - blanks].items():
+                at = start + offset + i
+                if kept[at]:
+                    figures[state, blanks] = gain[:, at].tolist(), draws[:, at].tolist()
+    return packed(prices.tolist(), figures)
+
+
+def flat(grid: Grid, horizon: int):  # type: ignore[no-untyped-def]
+    """All levels of a grid in one: (right, places, odds, where the last level begins)."""
+    import numpy as np
+
+    grid.grow(horizon)
+    starts = np.cumsum([0, *map(len, grid.right)])
+    places = np.concatenate([places + starts[n + 1] for n, (places, _) in enumerate(grid.moves[:horizon])])
+    odds = np.concatenate([odds for _, odds in grid.moves[:horizon]])
+    return np.concatenate(grid.right[: horizon + 1]), places, odds, int(starts[horizon])

@@ -1,0 +1,119 @@
+"""What `fit` learns of stopping beside the votes: hopeless requests, and what draws under a verifier did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from satisfice.budgets.beliefs import ExactBelief, misses
+from satisfice.budgets.checking import DrawBelief
+from satisfice.core.belief import Priors, Terms
+from satisfice.experiments.bank import Bank, Draw, Question, Scored
+from satisfice.experiments.chances import fit_chances, mixture
+from satisfice.experiments.fitting import beta_binomial, fit
+
+GRID = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)
+
+
+def counted(thetas: np.ndarray, draws: int, seed: int) -> dict[int, Counter[tuple[int, int]]]:
+    wins = np.random.default_rng(seed).binomial(draws, thetas)
+    return {fold: Counter((int(won), draws) for won in wins[fold::5]) for fold in range(5)}
+
+
+def regrets(priors: Priors, thetas: np.ndarray) -> list[float]:
+    """Points of worth that the rule with these priors loses against the best number of tries, for each cost."""
+    alive = np.asarray([np.mean((1 - thetas) ** k) for k in range(101)])
+    spent = np.concatenate([[0.0], np.cumsum(alive[:-1])])
+    missed, found = misses(priors, 0, 100), []
+    for cost in GRID:
+        net = 1 - alive - cost * spent
+        tries = next((k for k, lost in enumerate(missed) if 1 - lost <= cost), 100)
+        found.append(100 * float(net.max() - net[tries]))
+    return found
+
+
+@pytest.mark.parametrize("beta", [(0.5, 2.0), (0.07, 1.05), (2.0, 2.0)])
+def test_with_a_prior_from_500_questions_little_is_lost(beta: tuple[float, float]) -> None:
+    dice = np.random.default_rng(1)
+    by_fold = counted(dice.beta(*beta, 500), 8, 2)
+    chances = fit_chances(by_fold)
+    assert chances == ()  # a Beta it is
+    learnt = Priors((), beta_binomial(sum(by_fold.values(), Counter())))
+    lost = regrets(learnt, dice.beta(*beta, 100_000))
+    assert sum(lost) / len(lost) <= 0.2
+    assert max(lost) <= 0.5
+
+
+def test_hopeless_requests_are_told_from_hard_ones() -> None:
+    dice = np.random.default_rng(3)
+
+    def world(n: int) -> np.ndarray:
+        return np.where(dice.random(n) < 0.5, 0.0, dice.beta(4.0, 4.0, n))
+
+    by_fold = counted(world(500), 8, 4)
+    chances = fit_chances(by_fold)
+    assert sum(weight for theta, weight in chances if theta < 0.05) == pytest.approx(0.5, abs=0.06)
+    assert sum(weight for _, weight in chances) == pytest.approx(1)
+    beta = Priors((), beta_binomial(sum(by_fold.values(), Counter())))
+    thetas = world(100_000)
+    assert np.mean(regrets(replace(beta, chances=chances), thetas)) < 0.25 * np.mean(regrets(beta, thetas))
+    # After some failures it folds, where the Beta goes on.
+    at = Terms(1.0, 0.04, 99, replace(beta, chances=chances))
+    assert ExactBelief(0).best(at).size == 1
+    assert ExactBelief(8).best(at).size == 0
+    assert ExactBelief(8).best(replace(at, priors=beta)).size == 1
+
+
+def test_the_mixture_s_chances_are_bayes() -> None:
+    priors = Priors((), chances=((0.0, 0.5), (0.5, 0.3), (1.0, 0.2)))
+    first, second, third = misses(priors, 0, 3)
+    assert first == pytest.approx(0.5 + 0.15)
+    assert second == pytest.approx((0.5 + 0.075) / 0.65)
+    assert misses(priors, 2, 1) == pytest.approx((third,))
+    assert misses(priors, 5000, 1)[0] == pytest.approx(1.0)
+    assert misses(Priors((), chances=((1.0, 1.0),)), 1, 2) == (1.0, 1.0)  # it cannot have failed: nothing is hoped for
+    rows = mixture(Counter({(0, 8): 50, (8, 8): 50}))
+    assert sum(weight for theta, weight in rows if 0.2 < theta < 0.8) < 0.05
+
+
+def bank(n: int, draws: int = 6, seed: int = 0) -> Bank:
+    """Questions with a shared difficulty; a verifier that scores right answers higher, and easy questions too."""
+    dice = np.random.default_rng(seed)
+    questions, rows, verdicts = {}, {}, {}
+    for i in range(n):
+        name = f"q{i}"
+        questions[name] = Question(name, "made", "?", "0", "number", (), i % 5)
+        theta, made = dice.beta(1.0, 2.0), []
+        for j in range(draws):
+            right = bool(dice.random() < theta)
+            answer = "0" if right else str(1 + int(dice.integers(4)))
+            made.append(Draw(j, answer, answer, right, 10, 10, 1000))
+            score = float(1 / (1 + np.exp(-(dice.normal(1.5 if right else -1.0) + theta))))
+            verdicts[name, "m", "a", j] = {"judge": Scored(round(score, 4))}
+        rows[name, "m", "a"] = tuple(made)
+    return Bank(questions, rows, verdicts=verdicts)
+
+
+def test_fit_learns_the_chain_of_a_verifier() -> None:
+    policy = fit(bank(240), stops=False)
+    chain = policy.chains["judge"]
+    assert chain.questions == 240
+    assert len(chain.right) == 7
+    assert all(list(row) == sorted(row) for row in chain.right)
+    assert fit(bank(40), stops=False).chains == {}  # too few questions
+    priors = policy.priors()
+    at = Terms(0.01, 1.0, 9, priors)
+    start = DrawBelief((), ("judge",)).best(at)
+    assert start.size == 1
+    assert 1 < start.cost < 6
+
+
+def test_draws_with_verdicts_end_where_the_recorded_ones_did() -> None:
+    priors = fit(bank(240), stops=False).priors()
+    from satisfice.budgets.evidence import Evidence
+
+    many = (Evidence(6, (("judge", 0.4),)),)
+    assert DrawBelief(many, ("judge",)).best(Terms(1e-9, 1.0, 99, priors)).size == 0
