@@ -6,9 +6,9 @@
     python benchmarks/folding.py rounds hotpotqa_reflexion_trials.parquet # trials, curves cross-fitted by fold
     python benchmarks/folding.py waves                                    # calls against seconds, simulated
 
-Net utility is in points of a right answer's worth; costs are shares of that worth. Every sample is billed with its whole
-prompt. Regret is against the best rule of its kind in hindsight, chosen anew in each of the 2,000 resamples of questions.
-Outcomes of an exact check do not depend on the order of recorded samples: means over all orders are exact.
+Net utility is in points of a right answer's worth; costs are shares of that worth. Every sample is billed with its
+whole prompt. Regret is against the best rule of its kind in hindsight, chosen anew in each of the 2,000 resamples of
+questions. Outcomes of an exact check do not depend on the order of recorded samples: means over all orders are exact.
 """
 
 from __future__ import annotations
@@ -242,18 +242,27 @@ def switch(path: Path) -> None:
         by_fold = arm.by_fold()
         total = sum(by_fold.values(), Counter())
         fits[name] = {f: misses(FITS["Beta"](total - counts), 0, MOST) for f, counts in by_fold.items()}
-    gains = []
+    gains, apart = [], defaultdict(list)
     for cost in GRID:
         prices = {"io": cost, "cot": cost * ratio}
         alone = {name: _alone(alive[name], [fits[name][f] for f in io.folds], prices[name]) for name in both}
         index, draws = _by_index(alive, fits, io.folds, prices)
         gains.append((np.stack(list(alone.values()), axis=1), index))
+        for name, net in alone.items():
+            apart[name].append(index - net)
         difference = tuple(-x for x in regrets(*gains[-1]))
         shown = said((difference[0], difference[2], difference[1]))
         click.echo(
             f"| {cost} | {100 * alone['io'].mean():.2f} | {100 * alone['cot'].mean():.2f} | {100 * index.mean():.2f} | "
             f"{shown} | {draws['io']:.1f} + {draws['cot']:.1f} |"
         )
+    for name, rows in apart.items():
+        found = np.mean(rows, axis=0)
+        means = (
+            np.random.default_rng(SEED).multinomial(len(found), np.full(len(found), 1 / len(found)), RESAMPLES) @ found
+        )
+        low, high = 100 * np.quantile(means / len(found), [0.025, 0.975])
+        click.echo(f"mean over the grid, less {name} alone: {said((100 * float(found.mean()), low, high))}")
     mean = tuple(-x for x in _mean_regret(gains))
     click.echo(f"mean over the grid, less the better arm in hindsight: {said((mean[0], mean[2], mean[1]))}")
 

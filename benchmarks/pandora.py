@@ -7,9 +7,9 @@ Rules, all cross-fitted by fold (the policy, calibration included, is fitted on 
 - three ways: the same belief without a chain, the best of three lower bounds in a model of votes and verdicts;
 - Weitzman: stop once the best calibrated score reaches the index of the training folds' distribution of scores;
 - UCB-Pandora: nothing learnt, raw scores, `PandoraBelief`; two draws at the least.
-A draw costs the given share of the worth; blank replies are billed. Regret, in points of worth, is against the best fixed
-number of draws in hindsight (0 to 16, answers picked by votes and verdicts together, or by the score alone), chosen anew
-in each of 2,000 resamples of questions. ECE: of P(right) at the stop, ten bins of equal size.
+A draw costs the given share of the worth; blank replies are billed. Regret, in points of worth, is against the best
+fixed number of draws in hindsight (0 to 16, answers picked by votes and verdicts together, or by the score alone),
+chosen anew in each of 2,000 resamples of questions. ECE: of P(right) at the stop, ten bins of equal size.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ RESAMPLES, SEED = 2000, 7
 
 @dataclass(frozen=True)
 class State:
-    """After some draws: the evidence, raw scores of all draws that were readable, best calibrated score, and whether the
-    likeliest answer, and the best-scored one, are right."""
+    """After some draws: the evidence, raw scores of all draws that were readable, best calibrated score, and whether
+    the likeliest answer, and the best-scored one, are right."""
 
     answers: Answers
     raw: tuple[float, ...]

@@ -219,10 +219,8 @@ def compare(bench: Bench, policies: dict[int, Policy], halves: dict[int, Policy]
     names = list(known)
     accuracy = np.stack([known[n][1].mean(axis=1) for n in names], axis=1)
     draws = np.stack([known[n][0].mean(axis=1) for n in names], axis=1)
-    click.echo(
-        "| cost | accuracy | draws | net | best in hindsight | regret | chosen in training: regret | ECE | fitted on half | share's |"
-    )
-    click.echo("|---|---|---|---|---|---|---|---|---|---|")
+    click.echo("| cost | accuracy | draws | net | best in hindsight | regret | chosen in training: regret", nl=False)
+    click.echo(" | ECE | fitted on half | share's |\n" + "|---" * 10 + "|")
     nets, others, trained = [], [], []
     for cost in COSTS:
         stops, right = ours(bench, policies, cost)
@@ -267,10 +265,8 @@ def started(bench: Bench, policies: dict[int, Policy]) -> None:
     total = np.array([sum(s) for s in states])[:, None] + np.arange(most + 1)[None, :]
     stable = np.array([majority_is_stable(s[0], s[1]) for s in states])[:, None]
     mine = [(cost, *ours(bench, policies, cost)) for cost in COSTS]
-    click.echo(
-        "\n| Beta early stop at | its accuracy | finished | started | ours at cost | started | less accuracy than it, points |"
-    )
-    click.echo("|---|---|---|---|---|---|---|")
+    click.echo("\n| Beta early stop at | its accuracy | finished | started | ours at cost | started", nl=False)
+    click.echo(" | less accuracy than it, points |\n" + "|---" * 7 + "|")
     for level in BETAS:
         stops, right = bench.run((((stable < level) | (total == 0)) & (total < most)).astype(np.uint8))
         enough = [row for row in mine if row[2].mean() >= right.mean() - 5e-4] or mine[:1]
@@ -318,7 +314,7 @@ def made_up(kinds: tuple[tuple[float, float, int, float, float], ...], count: in
 @click.option("--banks", default=10)
 @click.option("--draws", default=10)
 def learned_command(questions: int, banks: int, draws: int) -> None:
-    """Regret, exactly, of a prior learned from made-up questions against the true one (a run may draw `draws` times)."""
+    """Regret, exactly, of a prior learned from made-up questions against the true one, in runs of up to `draws`."""
     click.echo("| world | learned: mean over costs and banks | its worst cost (mean over banks) | declared prior |")
     click.echo("|---|---|---|---|")
     for name, kinds in WORLDS.items():
@@ -358,9 +354,8 @@ def speed_command(path: str) -> None:
     bench = opened(path, "gpt-35-turbo", "0.7", None)
     begun = time.perf_counter()
     policy = fit(bench.bank)
-    click.echo(
-        f"fit with tables, first in the process: {time.perf_counter() - begun:.2f} s; a policy of {len(policy.model_dump_json(indent=2)) / 1e3:.0f} kB"
-    )
+    size = len(policy.model_dump_json(indent=2)) / 1e3
+    click.echo(f"fit with tables, first in the process: {time.perf_counter() - begun:.2f} s; a policy of {size:.0f} kB")
     begun = time.perf_counter()
     fit(bench.bank)
     click.echo(f"again: {time.perf_counter() - begun:.2f} s")
@@ -376,9 +371,8 @@ def speed_command(path: str) -> None:
             belief.best(replace(terms, price=price))
             once.append(1e3 * (time.perf_counter() - begun))
         best = min(timed(lambda terms=terms: belief.best(terms)) for _ in range(5))  # type: ignore[misc]
-        click.echo(
-            f"one decision, {text}: {best:.2f} us warm; the first {once[0]:.1f} ms, at another price {once[1]:.1f} ms"
-        )
+        first = f"the first {once[0]:.1f} ms, at another price {once[1]:.1f} ms"
+        click.echo(f"one decision, {text}: {best:.2f} us warm; {first}")
     rows = rows_of(bench.most)
     for cost in (0.01, 0.001):
         go = going(Terms(cost, 1.0, 0, policy.priors()), bench.most)
@@ -388,9 +382,7 @@ def speed_command(path: str) -> None:
             begun = time.perf_counter()
             taken = vote(bench.deals.answers, bench.orders, rows.named, rows.scattered, go, stops, leaders)
             rates.append(taken / (time.perf_counter() - begun) / 1e6)
-        click.echo(
-            f"voting replay at cost {cost:g}: {max(rates):.0f} (median {np.median(rates):.0f}) million draws a second, one core"
-        )
+        click.echo(f"replay at cost {cost:g}: {max(rates):.0f} million draws a second (median {np.median(rates):.0f})")
 
 
 def timed(call: Callable[[], object], times: int = 100_000) -> float:

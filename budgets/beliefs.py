@@ -48,8 +48,8 @@ class Unstarted:
 @dataclass(frozen=True, slots=True)
 class ExactBelief:
     """`failures` draws failed an exact check; theta, the chance that a draw passes, is shared and unknown: the priors'
-    mixture `chances`, where a bank taught one, else theta ~ Beta(a, b). So the chance of a pass falls with each failure,
-    and a request on which nothing passes is given up."""
+    mixture `chances`, where a bank taught one, else theta ~ Beta(a, b). So the chance of a pass falls with each
+    failure, and a request on which nothing passes is given up."""
 
     failures: int
     limit: int = 1 << 30
@@ -68,7 +68,7 @@ class ExactBelief:
         return Continuation(*course(missed, wide, terms.price, terms.cost, terms.seconds, terms.per_second))
 
     def reserve(self, terms: Terms) -> float:
-        """The price at which one more draw is just worth it. One step says it all, because the chance of a pass falls."""
+        """The price at which one more draw is just worth it. One step says it all, as the chance of a pass falls."""
         spent = terms.cost + terms.seconds * terms.per_second
         if terms.steps <= 0 or self.limit <= 0:
             return 0.0

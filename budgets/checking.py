@@ -4,12 +4,12 @@ All in the world of `budgets.evidence`. A check's gain is the expected value of 
 1961): what the best choice is expected to be worth once the verdict is known, less what it is worth now. It is nothing
 where no verdict could change the choice.
 
-Draws: where a bank recorded what draws did under these verifiers, by backward induction in that (`budgets.scored`). Where
-a verifier was heard that nobody has measured, by what its own scores show. Else as the better of three ways, each of
-which could really be followed, so that the gain is a lower bound: the votes alone (exact dynamic programming), one draw
-checked and weighed with all that is known (exact), and m draws of which the best-checked replaces the answer on offer
-if its verdict is good enough. With an imperfect check the last one's value stops growing, and in the end falls with m,
-as wrong candidates get more chances to be scored high: best-of-n's best n is finite.
+Draws: where a bank recorded what draws did under these verifiers, by backward induction in that (`budgets.scored`).
+Where a verifier was heard that nobody has measured, by what its own scores show. Else as the better of three ways, each
+of which could really be followed, so that the gain is a lower bound: the votes alone (exact dynamic programming), one
+draw checked and weighed with all that is known (exact), and m draws of which the best-checked replaces the answer on
+offer if its verdict is good enough. With an imperfect check the last one's value stops growing, and in the end falls
+with m, as wrong candidates get more chances to be scored high: best-of-n's best n is finite.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class DrawBelief:
         counts = sorted((answer.count for answer in self.answers), reverse=True)
         if counts and self.answers[now.leader].count < counts[0]:
             return STOP  # verdicts have overruled the votes
-        votes = VotingBelief(sum(counts[:1]), sum(counts[1:2]), sum(counts[2:]))
+        votes = VotingBelief(sum(counts[:1]), sum(counts[1:2]), sum(counts[2:]), others=tuple(counts[2:]))
         way, p = votes.best(replace(terms, steps=min(terms.steps, self.limit, HORIZON))), votes.p(terms)
         if not way.size or p is None or p >= 1:
             return way if p is None else STOP

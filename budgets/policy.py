@@ -11,6 +11,7 @@ from ..core.belief import Chain, Channel, Ladder, Priors, Rounds
 from ..core.errors import BadSettings
 from .calibrators import Calibration, Drift, Rates, ScoreModel, Selected
 from .priors import DEFAULT_PRIORS
+from .voting_stops import read
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -99,8 +100,8 @@ class LadderPolicy(BaseModel):
 
 
 class ChainPolicy(BaseModel):
-    """What recorded draws under a verifier taught (`core.belief.Chain` says what the figures are). `questions`: how many
-    there were, each with as many draws as `right` has rows, less one."""
+    """What recorded draws under a verifier taught (`core.belief.Chain` says what the figures are). `questions`: how
+    many there were, each with as many draws as `right` has rows, less one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,8 +129,8 @@ class ChainPolicy(BaseModel):
 
 
 class RoundPolicy(BaseModel):
-    """What recorded runs taught of a strategy's rounds (`core.belief.Rounds` says what the figures are). `questions`: how
-    many there were, `seen`: rounds of them."""
+    """What recorded runs taught of a strategy's rounds (`core.belief.Rounds` says what the figures are). `questions`:
+    how many there were, `seen`: rounds of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -147,8 +148,9 @@ class Policy(BaseModel):
     not say. `tokens` are mean completion tokens per model, `lengths` the 99% quantile of them by model and kind of
     reply ("answer", "thought"), `verifiers` what is known of verifiers by name,
     `cascades` of chains of models ("cheap>dear"), `rounds` of the rounds of strategies. `chances` are (theta, weight)
-    rows that stand in for `success` where they were fitted, `chains` what draws under verifiers did ("a+b"). `kinds` is the prior of the votes in full (empty: that of
-    `voting`), `stops` tables of when to stop that were made for it. `provenance` tells what it was fitted on."""
+    rows that stand in for `success` where they were fitted, `chains` what draws under verifiers did, by their names.
+    `kinds` is the prior of the votes in full (empty: that of `voting`), `stops` tables of when to stop that were made
+    for it. `provenance` tells what it was fitted on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -202,6 +204,11 @@ class Policy(BaseModel):
         if "format" not in policy.model_fields_set:
             text = 'it has no "format": expected a file that `satisfice fit`, `calibrate` or Policy.save wrote'
             raise BadSettings(f"policy {path}: {text}", file=str(path))
+        if policy.stops:
+            try:
+                read(policy.stops)
+            except BadSettings as error:
+                raise BadSettings(f"policy {path}: {error}", file=str(path)) from error
         return policy
 
     def save(self, path: str | Path) -> None:

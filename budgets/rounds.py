@@ -1,9 +1,9 @@
 """The value of one more round: of revising, debating, searching on.
 
-Where `fit` has seen the strategy's rounds, its *policy curve* says how often a round with this index turns a wrong answer
-right and a right one wrong: from P(right) of the answer on offer, which is what agreement and verdicts of this very run
-say, it follows what P(right) will be after each number of rounds, and the best number is what going on is worth. A round
-that changed nothing makes the next one worth less (`Rounds.fade`).
+Where `fit` has seen the strategy's rounds, its *policy curve* says how often a round with this index turns a wrong
+answer right and a right one wrong: from P(right) of the answer on offer, which is what agreement and verdicts of this
+very run say, it follows what P(right) will be after each number of rounds, and the best number is what going on is
+worth. A round that changed nothing makes the next one worth less (`Rounds.fade`).
 
 Else a round turns a wrong answer into a right one with probability theta, shared by the rounds of one question and
 unknown, as for draws under an exact check. A right answer stays (plans keep the best that they have). So the gain of a

@@ -6,11 +6,11 @@ has the share of such answers that was right, and the chances of the next state.
 model and this verifier live in, whatever a model of them assumes, and stopping in it is exact backward induction: the
 value of a state is that of the best adaptive course from there. It stops where the recorded draws end.
 
-Where nothing was learnt of a verifier, its scores are taken as they are, and the distribution of one request's own scores
-is learnt on the way: UCB-Pandora (Kalayci, Raman & Dughmi 2025, 2510.01394). The upper half of the scores is taken for
-exponential; its mean excess, made larger by a confidence bound, gives an upper bound of what another draw may add to the
-best score so far. With the distribution known that is Weitzman's rule (1979): stop once the best exceeds the reservation
-value at which E[(X - value)+] is the price of a draw.
+Where nothing was learnt of a verifier, its scores are taken as they are, and the distribution of one request's own
+scores is learnt on the way: UCB-Pandora (Kalayci, Raman & Dughmi 2025, 2510.01394). The upper half of the scores is
+taken for exponential; its mean excess, made larger by a confidence bound, gives an upper bound of what another draw may
+add to the best score so far. With the distribution known that is Weitzman's rule (1979): stop once the best exceeds the
+reservation value at which E[(X - value)+] is the price of a draw.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def settled(chain: Chain, n: int, p: float) -> float:
 
 
 def course(chain: Chain, n: int, p: float, terms: Terms, limit: int) -> Continuation:
-    """The best adaptive course from a state, by backward induction. A blank reply costs a draw and shows nothing, so that
-    a readable one costs as many draws as it takes to get it."""
+    """The best adaptive course from a state, by backward induction. A blank reply costs a draw and shows nothing, so
+    that a readable one costs as many draws as it takes to get it."""
     n, level = place(chain, n, p)
     most = min(len(chain.right) - 1, n + min(terms.steps, limit))
     if most <= n:

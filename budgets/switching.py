@@ -1,23 +1,23 @@
 """Which arm next, where the purse is the limit: the one whose money buys the most.
 
 The reservation price of a belief is the highest price of value at which one more step of it is still worth buying: for
-arms that do not bear on one another a Gittins index (Gittins 1979), here in value per dollar, and the highest goes first.
-Of ways that do bear on one another the one with the highest net is the best where the purse can pay for all that is worth
-its price; where it cannot, the money itself is scarce, and what each dollar buys decides: fractional knapsack's greedy
-order, with indices in place of weights.
+arms that do not bear on one another a Gittins index (Gittins 1979), here in value per dollar, and the highest goes
+first. Of ways that do bear on one another the one with the highest net is the best where the purse can pay for all that
+is worth its price; where it cannot, the money itself is scarce, and what each dollar buys decides: fractional
+knapsack's greedy order, with indices in place of weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf
+from math import ceil, inf, log
 
 from ..core.belief import STOP, Belief, Continuation, Terms
 
 ENOUGH = 1 << 20  # steps of a purse that is no limit
 HALVINGS, NEAR = 60, 1e-9
-SCARCE = 1e-3  # share of its net that a course must lose to the purse's limit for money to count as scarce
+SCARCE = 0.05  # share of its net that a course must lose to the purse's limit for money to count as scarce
 
 
 def reserve(belief: Belief, terms: Terms) -> float:
@@ -44,8 +44,8 @@ def reserve(belief: Belief, terms: Terms) -> float:
 
 
 def apart(ways: Sequence[tuple[Belief, Terms, Continuation]]) -> bool:
-    """Whether all ways that are worth their price are arms of their own, none of which bears on another: those that know
-    their index. After one of them the others are still there, so that the index says where to begin."""
+    """Whether all ways that are worth their price are arms of their own, none of which bears on another: those that
+    know their index. After one of them the others are still there, so that the index says where to begin."""
     good = [belief for belief, terms, way in ways if way.size > 0 and way.net(terms) > 0.0]
     return len(good) > 1 and all(hasattr(belief, "reserve") for belief in good)
 
@@ -71,12 +71,13 @@ def _goes(belief: Belief, terms: Terms) -> bool:
     return way.size > 0 and way.net(terms) > 0.0
 
 
+AHEAD = 8  # steps that a rejected course may have
 STEPS, CHEAPER = 10, 4.0  # prices that are tried for what was rejected, each so many times lower than the last
 
 
 def rejected(belief: Belief, terms: Terms) -> Continuation:
-    """The course that a belief which stops has rejected, `STOP` where nothing would have been gained: what it would do at
-    the highest price at which it still goes on, as far as a few tries tell (its own `rejected(terms)` where it has
+    """The course that a belief which stops has rejected, `STOP` where nothing would have been gained: what it would do
+    at the highest price at which it still goes on, as far as a few tries tell (its own `rejected(terms)` where it has
     one). At the terms' own price it is worth less than it costs."""
     own: Callable[[Terms], Continuation] | None = getattr(belief, "rejected", None)
     if own is not None:
@@ -85,10 +86,14 @@ def rejected(belief: Belief, terms: Terms) -> Continuation:
     if cheaper is not None:
         price = cheaper(terms)
         return belief.best(replace(terms, price=price * (1 - NEAR))) if 0 < price < inf else STOP
-    price = terms.price
-    for _ in range(STEPS if terms.steps > 0 else 0):
-        price /= CHEAPER
-        way = belief.best(replace(terms, price=price))
+    if terms.price <= 0 or terms.steps <= 0:
+        return STOP
+    # Powers of four of a step's price, the same for all runs: beliefs keep tables by price.
+    each = terms.cost if terms.cost > 0 else 1.0
+    first = ceil(log(terms.price * each, CHEAPER)) - 1
+    for power in range(first, first - STEPS, -1):
+        price = CHEAPER**power / each
+        way = belief.best(replace(terms, price=price, steps=min(terms.steps, AHEAD)))
         if way.size and way.gain > 0:
             return way
     return STOP

@@ -1,10 +1,10 @@
 """Chains: what recorded draws did under a verifier, from one draw to the next (`budgets.scored`).
 
 Each question's readable draws are dealt in a few random orders. After each draw the votes and verdicts so far make one
-posterior; the probability of its likeliest answer falls on one of ten levels. Counted are how often the likeliest answer
-was right, and where one more draw led. Shares right rise with the level (pool adjacent violators) and are drawn to the
-level's own over all numbers of draws, as transitions are, where there are few. The same is counted of the best-scored
-answer, and of the two chains the one that is worth more is kept.
+posterior; the probability of its likeliest answer falls on one of ten levels. Counted are how often the likeliest
+answer was right, and where one more draw led. Shares right rise with the level (pool adjacent violators) and are drawn
+to the level's own over all numbers of draws, as transitions are, where there are few. The same is counted of the
+best-scored answer, and of the two chains the one that is worth more is kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How often draws pass an exact check: a mixture over theta, where one Beta cannot tell the hopeless from the hard.
 
-Weights are the maximum-likelihood mixing distribution on a fixed grid (EM; Laird 1978), which has a place for theta = 0:
-requests that no number of draws will answer. The mixture stands in for Beta(a, b) only where it predicts questions that it
-was not fitted on better.
+Weights are the maximum-likelihood mixing distribution on a fixed grid (EM; Laird 1978), which has a place for theta =
+0: requests that no number of draws will answer. The mixture stands in for Beta(a, b) only where it predicts questions
+that it was not fitted on better.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ GAIN, ERRORS = 0.002, 2.0  # nats per question, and standard errors, that the mi
 
 
 def fit_chances(by_fold: Mapping[int, Counts]) -> tuple[tuple[float, float], ...]:
-    """(theta, weight) rows that stand in for the Beta of `by_fold`'s counts; () where the Beta does as well on questions
-    that were not fitted on, or fewer than 30 questions have two draws or more."""
+    """(theta, weight) rows that stand in for the Beta of `by_fold`'s counts; () where the Beta does as well on
+    questions that were not fitted on, or fewer than 30 questions have two draws or more."""
     total = sum(by_fold.values(), Counter())
     if len(by_fold) < 2 or sum(often for (_, trials), often in total.items() if trials > 1) < FEWEST:
         return ()

@@ -34,8 +34,8 @@ class Turn:
 
 
 def fit_rounds(turns: Iterable[Turn]) -> dict[str, RoundPolicy]:
-    """A curve for each strategy with 10 questions or more. A question that has two rows for one round, or a round without
-    the one before it, is a `CallerError`."""
+    """A curve for each strategy with 10 questions or more. A question that has two rows for one round, or a round
+    without the one before it, is a `CallerError`."""
     runs: dict[str, dict[str, list[Turn]]] = defaultdict(lambda: defaultdict(list))
     for turn in turns:
         runs[turn.strategy][turn.question].append(turn)
@@ -52,7 +52,6 @@ def read_turns(path: str | Path, names: Mapping[str, str] | None = None) -> list
     columns stand for these. Raises `CallerError`."""
     import pyarrow.csv as csv
     import pyarrow.parquet as parquet
-
     from pyarrow.lib import ArrowException
 
     columns = {key: (names or {}).get(key, key) for key in ("strategy", "question", "round", "right", "answer")}

@@ -245,7 +245,7 @@ def _policies(bank: Bank, policy: Policy | str | None) -> dict[int, Policy]:
         raise CallerError(f'policy={policy!r}: expected a Policy or "fit"')
     if len(bank.folds) < 2:
         raise CallerError("cross-fitting needs questions in two folds or more")
-    return {fold: fit(bank, folds=[f for f in bank.folds if f != fold], stops=False) for fold in bank.folds}
+    return {fold: fit(bank, folds=[f for f in bank.folds if f != fold]) for fold in bank.folds}
 
 
 def _named(strategies: Strategies) -> dict[str, Strategy]:

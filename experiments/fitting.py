@@ -40,13 +40,14 @@ FEWEST = 20  # groups with two answers or more; below, the declared prior is the
 Votes: TypeAlias = "tuple[int, int, int]"
 
 
-def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool = True) -> Policy:
+def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None = None) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` and `kinds` weights by EM, `success` Beta(a, b) by
     maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model, of each recorded
-    verifier what its verdicts teach, and of chains of models when a cascade should go on. `stops`: makes the tables of
-    when to stop too, a second's work, which live runs then need not make (`experiments.stops`). `provenance` holds what it saw and,
-    where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted by fold) of the
-    fitted priors and of the declared ones.
+    verifier what its verdicts teach, and of chains of models when a cascade should go on. `stops`: whether to make the
+    tables of when to stop, a second's work, which live runs then need not make (`experiments.stops`; None: where all
+    folds are fitted, since cross-fitting has no use for them). `provenance` holds what it saw and, where there are two
+    folds or more, the held-out log losses (nats per group of draws, cross-fitted by fold) of the fitted priors and of
+    the declared ones.
 
     Single draws cannot show agreement, and a prior that was never checked against it must not be called fitted: where
     fewer than 20 (question, model, arm) have two recorded answers, `voting` and `success` stay the declared ones,
@@ -95,7 +96,7 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool = True)
         chances=fit_chances(_passes(seen)) if agreed else (),
         chains=fit_chains(seen, verifiers, priors),
         kinds=kinds,
-        stops=stops_of(kinds) if stops and kinds else "",
+        stops=stops_of(kinds) if kinds and (folds is None if stops is None else stops) else "",
     )
 
 

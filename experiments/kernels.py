@@ -77,9 +77,9 @@ def vote(answers: Small, orders: Small, named: Whole, scattered: Whole, go: Smal
     """Replays of adaptive voting. Returns how many draws were taken.
 
     `answers` (questions x draws): which answer each recorded draw holds, from 1; 0: none. `orders` (questions x runs x
-    draws): the places in which a run meets them. `named` (a, b, c, d) and `scattered` (a, b, others): the row of a state
-    in `go` (rows x blanks), by its four highest counts where it has no more answers, else by its two highest and all
-    others' votes; `go` says whether to draw once more. Fills `stops` and `leaders` (questions x runs): draws taken,
+    draws): the places in which a run meets them. `named` (a, b, c, d) and `scattered` (a, b, others): the row of a
+    state in `go` (rows x blanks), by its four highest counts where it has no more answers, else by its two highest and
+    all others' votes; `go` says whether to draw once more. Fills `stops` and `leaders` (questions x runs): draws taken,
     and the place of the first draw of the answer with the most votes, the one seen first of equals (`UNSEEN`: none).
     """
     taken = 0

@@ -86,7 +86,7 @@ def _logs(groups: Counter[Ballots]) -> tuple[Floats, Floats]:
         if rows:
             some = [votes[i] for i in rows]
             parts = _closed(some, others, t[at], f[at], q[at]) if others else _endless(some, t[at], f[at], q[at])
-            found[np.ix_(rows, at)] = parts
+            found[np.array(rows)[:, None], at] = parts
     blanks = np.array([b for _, _, b in groups])[:, None]
     answered = np.array([right + sum(wrong) for right, wrong in votes])[:, None]
     logs = np.log(found + STRAY ** np.maximum(1, answered / 4)) + blanks * np.log(blank) + answered * np.log(1 - blank)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..budgets.voting import HORIZON
 from ..budgets.voting_stops import packed
 from ..budgets.voting_tables import Grid
 from ..budgets.voting_world import Kind, World
 
-LOWEST, HIGHEST, PRICES = 5e-4, 1.0, 20  # of a draw, as a share of what a right answer is worth
-LEAST = 1e-4  # states that a run meets less often than this are left out
+if TYPE_CHECKING:
+    from ..budgets.voting_world import Floats, Whole
+
+# Of a draw, as a share of what a right answer is worth; closer together where a draw is dear and few states go on.
+LOWEST, DEAR, HIGHEST, CHEAP_STEP, DEAR_STEP = 5e-4, 0.02, 1.0, 1.35, 1.1
+LEAST = 2e-4  # states that a run meets less often than this are left out
 
 
 def stops_of(kinds: tuple[Kind, ...], *, horizon: int = HORIZON) -> str:
@@ -19,7 +25,7 @@ def stops_of(kinds: tuple[Kind, ...], *, horizon: int = HORIZON) -> str:
 
     grid = Grid(World(kinds))
     right, places, odds, last = flat(grid, horizon)
-    prices = np.geomspace(LOWEST, HIGHEST, PRICES)
+    prices = np.array(grid_of_prices())
     gain, draws = tabulate(right, places, odds, last, prices)
     kept = met(draws, places, odds, LEAST)
     figures = {}
@@ -33,7 +39,15 @@ def stops_of(kinds: tuple[Kind, ...], *, horizon: int = HORIZON) -> str:
     return packed(prices.tolist(), figures)
 
 
-def flat(grid: Grid, horizon: int):  # type: ignore[no-untyped-def]
+def grid_of_prices() -> list[float]:
+    """The prices that tables are made for, rising."""
+    found = [LOWEST]
+    while found[-1] < HIGHEST:
+        found.append(found[-1] * (CHEAP_STEP if found[-1] < DEAR else DEAR_STEP))
+    return found
+
+
+def flat(grid: Grid, horizon: int) -> tuple[Floats, Whole, Floats, int]:
     """All levels of a grid in one: (right, places, odds, where the last level begins)."""
     import numpy as np
 

@@ -47,7 +47,13 @@ class Account:
 
     async def look(self) -> None:
         """Takes in what is left. Raises `UnknownName`, `StoreError`."""
-        self.headroom.allow(await self.ledger.room(self.name))
+        room = await self.ledger.room(self.name)
+        self.headroom.allow(room)
+        frozen = await self._frozen() if not any(room) else None
+        why = (
+            "or one above it" if frozen is None else f"frozen: `satisfice ledger grant {frozen} --unfreeze` lifts that"
+        )
+        self.headroom.name = f"account {self.name} ({why})"
 
     async def admit(self, resolved: Sequence[Resolved], calls: Sequence[Call]) -> list[Refused]:
         """Settles what is over and holds `calls`, in one transaction; returns those that may not be sent. Where the
@@ -100,6 +106,14 @@ class Account:
         operations += [Void(h.id, by="resumed") for h in pending if h.id not in known or h.id in unsent]
         for start in range(0, len(operations), 1000):
             await self.ledger.perform(operations[start : start + 1000])
+
+    async def _frozen(self) -> str | None:
+        """The account at or above the run's that is frozen."""
+        accounts = {standing.account.name: standing.account for standing in await self.ledger.standings()}
+        at: str | None = self.name
+        while at is not None and not accounts[at].frozen:
+            at = accounts[at].parent
+        return at
 
     def _post(self, operations: Sequence[Operation]) -> None:
         if not operations:

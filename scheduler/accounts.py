@@ -58,7 +58,7 @@ class Accounts:
         """The account of one run; None where no ledger is kept."""
         if self._ledger is None:
             return None
-        headroom = Purse((UNLIMITED, UNLIMITED, UNLIMITED), name=name or self._default)
+        headroom = Purse((UNLIMITED, UNLIMITED, UNLIMITED), name=f"account {name or self._default}")
         return accounting.Account(self._ledger, name or self._default, run_id, tariff, headroom)
 
     async def __aenter__(self) -> Accounts:
@@ -67,7 +67,8 @@ class Accounts:
             await self._given.declare(self._declared)
         elif self._limit is not None:
             limited = Account(ROOT, None, (self._limit,))
-            self._ledger = await Ledger.open(None, [limited, *self._declared], on_alert=self._on_alert)
+            others = [account for account in self._declared if account.name != ROOT]
+            self._ledger = await Ledger.open(None, [limited, *others], on_alert=self._on_alert)
             self._stack.push_async_exit(self._ledger)
         elif self._place is not None:
             self._ledger = await Ledger.open(self._place, self._declared, on_alert=self._on_alert)

@@ -135,8 +135,9 @@ def _per(amount: float, worth: float) -> float:
 
 
 def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuation, tuple[Alternative, ...]]:
-    """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their own,
-    and where the purse cannot pay the whole course of that one, the one whose dollars buy the most (`budgets.switching`)."""
+    """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their
+    own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most
+    (`budgets.switching`)."""
     ways = [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
     rows = tuple(_predicted(name, way, terms) for (name, _, _), (_, terms, way) in zip(beliefs, ways, strict=True))
     index = max(range(len(rows)), key=lambda i: rows[i].net)

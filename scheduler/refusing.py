@@ -31,6 +31,5 @@ def lacking(frame: Frame, worst: Amounts, cap: str) -> tuple[str, str, str]:
     """A note for people why the next step was not bought; what is left of the cap; and whose it is."""
     room, needs = frame.purse.room(), (worst.nanos, worst.tokens, worst.calls)
     left, most = (amount_said(cap, *amounts) for amounts in (room, needs))
-    account = frame.purse.tightest(cap).name
-    whose = f"account {account}" if account else "the budget"
+    whose = frame.purse.tightest(cap).name or "the budget"
     return f"{left} of {whose} were left, and the next step may take up to {most}", left, whose

@@ -220,7 +220,7 @@ class Pool:
             return DrawBelief(self.answers)
         ranked = sorted((one.count for one in self.judged.values()), reverse=True)
         first, second = [*ranked, 0, 0][:2]
-        return VotingBelief(first, second, sum(ranked[2:]), self.blanks)
+        return VotingBelief(first, second, sum(ranked[2:]), self.blanks, others=tuple(ranked[2:]))
 
     @property
     def best(self) -> Judged | None:

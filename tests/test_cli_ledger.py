@@ -191,6 +191,8 @@ def test_accounts_shows_the_tree(cli: Cli) -> None:
     assert month["posted"] == {"nanos": 12_345_678, "usd": "0.012345678", "tokens": 740, "calls": 1}
     assert (month["pending"]["nanos"], month["ambiguous"]["nanos"]) == (100_000_000, 50_000_000)
     assert month["used"]["nanos"] + month["left"]["nanos"] == 100 * 10**9
+    above, below = rows["global"]["windows"][0], rows["ci"]["windows"][0]
+    assert (above["ambiguous"]["nanos"], below["ambiguous"]["nanos"]) == (50_000_000, 0)
     assert rows["ci"]["room"]["tokens"] == 4000
     assert rows["ci"]["room"]["nanos"] == rows["acme"]["room"]["nanos"] == month["left"]["nanos"]
     _, out, _ = cli("accounts")
@@ -323,12 +325,14 @@ def test_reconcile_by_the_journal(cli: Cli, tmp_path: Path) -> None:
     assert "the journal has the reply" in out
     assert "1 hold" in err
     code, out, err = cli("reconcile")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "pending, and not yet late: 1 hold; --all looks at those too\n")
     assert "done" in out
     hold = data(cli, "show", "r2/a0/0")
     assert (hold["state"], hold["late"], hold["by"]) == ("settled", True, "reconcile: journal")
     assert data(cli, "statement", "acme")["closing"]["nanos"] == 12_345_678 + 7_000_001
     assert cli("reconcile")[1] == "nothing to reconcile\n"
+    (other,) = data(cli, "reconcile", "--all")["findings"]  # of a run that the journal does not know
+    assert (other["hold"], other["action"]) == ("r1/a1/0", "leave")
 
 
 @pytest.mark.usefixtures("acme")
@@ -377,6 +381,10 @@ BAD = [
     (("grant", "acme"), 2, "caller", "say what to grant"),
     (("grant", "acme", "--remove", "--usd", "1"), 2, "caller", "--remove"),
     (("grant", "acme", "--remove"), 2, "caller", "no limit in all"),
+    (("grant", "acme", "--remove", "--freeze"), 2, "caller", "no limit in all"),
+    (("grant", "acme", "--parent", "ci", "--usd", "7", "--per", "month"), 6, "ledger_conflict", "stays where"),
+    (("grant", "new", "--alerts", "50"), 2, "bad_budget", "needs an amount"),
+    (("grant", "global", "--parent", "acme"), 2, "caller", "'global' has no parent"),
     (("grant", "acme", "--parent", "ci"), 6, "ledger_conflict", "stays where it was opened"),
     (("grant", "new", "--parent", "acne"), 2, "unknown_name", "'acme'"),
     (("grant", "acne", "--freeze"), 2, "unknown_name", "'acme'"),
@@ -468,3 +476,16 @@ def test_voided_holds_are_shown_as_given_back(cli: Cli) -> None:
     cli("grant", "acme", "--usd", "1")
     perform(held("r1/a0/0"), Void("r1/a0/0"))
     assert "given back" in cli("statement", "acme")[1]
+
+
+def test_the_same_over_postgresql(cli: Cli, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    monkeypatch.setenv("SATISFICE_LEDGER", postgres_url)
+    cli("grant", "acme", "--usd", "100", "--per", "month")
+    perform(held("r1/a0/0"), held("r2/a0/0", ttl=1), Settle("r1/a0/0", Amounts(7, 8, 1)), place=postgres_url)
+    assert data(cli, "accounts")[1]["windows"][1]["posted"]["nanos"] == 7
+    assert data(cli, "reconcile", "--hold", "r2/a0/0", "--void")["ambiguous"] == 0
+    made = data(cli, "statement", "acme")
+    assert (made["closing"]["nanos"], len(made["lines"])) == (7, 2)
+    code, found = error(cli, "show", "acne")
+    assert (code, found["nearest"]) == (2, "acme")
+    assert not list(Path().glob("*"))

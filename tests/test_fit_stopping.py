@@ -10,6 +10,8 @@ import pytest
 
 from satisfice.budgets.beliefs import ExactBelief, misses
 from satisfice.budgets.checking import DrawBelief
+from satisfice.budgets.evidence import Evidence
+from satisfice.budgets.policy import Policy
 from satisfice.core.belief import Priors, Terms
 from satisfice.experiments.bank import Bank, Draw, Question, Scored
 from satisfice.experiments.chances import fit_chances, mixture
@@ -61,7 +63,7 @@ def test_hopeless_requests_are_told_from_hard_ones() -> None:
     thetas = world(100_000)
     assert np.mean(regrets(replace(beta, chances=chances), thetas)) < 0.25 * np.mean(regrets(beta, thetas))
     # After some failures it folds, where the Beta goes on.
-    at = Terms(1.0, 0.04, 99, replace(beta, chances=chances))
+    at = Terms(1.0, 0.03, 99, replace(beta, chances=chances))
     assert ExactBelief(0).best(at).size == 1
     assert ExactBelief(8).best(at).size == 0
     assert ExactBelief(8).best(replace(at, priors=beta)).size == 1
@@ -97,23 +99,23 @@ def bank(n: int, draws: int = 6, seed: int = 0) -> Bank:
     return Bank(questions, rows, verdicts=verdicts)
 
 
-def test_fit_learns_the_chain_of_a_verifier() -> None:
-    policy = fit(bank(240), stops=False)
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return fit(bank(160), stops=False)
+
+
+def test_fit_learns_the_chain_of_a_verifier(policy: Policy) -> None:
     chain = policy.chains["judge"]
-    assert chain.questions == 240
+    assert chain.questions == 160
     assert len(chain.right) == 7
     assert all(list(row) == sorted(row) for row in chain.right)
     assert fit(bank(40), stops=False).chains == {}  # too few questions
-    priors = policy.priors()
-    at = Terms(0.01, 1.0, 9, priors)
+    at = Terms(0.01, 1.0, 9, policy.priors())
     start = DrawBelief((), ("judge",)).best(at)
     assert start.size == 1
     assert 1 < start.cost < 6
 
 
-def test_draws_with_verdicts_end_where_the_recorded_ones_did() -> None:
-    priors = fit(bank(240), stops=False).priors()
-    from satisfice.budgets.evidence import Evidence
-
+def test_draws_with_verdicts_end_where_the_recorded_ones_did(policy: Policy) -> None:
     many = (Evidence(6, (("judge", 0.4),)),)
-    assert DrawBelief(many, ("judge",)).best(Terms(1e-9, 1.0, 99, priors)).size == 0
+    assert DrawBelief(many, ("judge",)).best(Terms(1e-9, 1.0, 99, policy.priors())).size == 0

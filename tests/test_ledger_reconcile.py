@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from satisfice import Engine, Price, ScriptedModel
 from satisfice.budgets.ledger.accounts import Account
+from satisfice.budgets.ledger.figures import total
 from satisfice.budgets.ledger.ledger import Ledger, now_ms
 from satisfice.budgets.ledger.operations import Hold, Operation, Reserve, Settle, Void
+from satisfice.budgets.ledger.statement import statement
 from satisfice.budgets.ledger.stores import Query
 from satisfice.core.amounts import Amounts
+from satisfice.core.completions import Usage
 from satisfice.core.errors import CallerError, UnknownName
 from satisfice.scheduler import owner as owners
 from satisfice.scheduler.journal import Journal, Kind, Row, RunRecord, Status
@@ -124,17 +130,18 @@ def test_a_run_that_somebody_is_at_is_left_alone(tmp_path: Path, monkeypatch: py
 
 def test_what_the_journal_does_not_know_is_left_alone(tmp_path: Path) -> None:
     async def work(ledger: Ledger, journal: Journal) -> None:
-        await record(journal, "r1")
-        own = Reserve("my own id", "acme", HELD, 60_000, "r1")
-        await expired(ledger, [reserve("elsewhere/a0/0"), own, Reserve("nothing", "acme", HELD)])
+        await record(journal, "r1", "done", [row("r1", "a0", "reply")])
+        own = [Reserve(id, "acme", HELD, 60_000, "r1") for id in ("my own id", "another/a0/0")]
+        await expired(ledger, [reserve("elsewhere/a0/0"), *own, Reserve("nothing", "acme", HELD)])
         findings = await found(ledger, journal)
         assert {f.action for f in findings.values()} == {"leave"}
         assert "no such run" in findings["elsewhere/a0/0"].why
         assert "no place" in findings["my own id"].why
+        assert "no place" in findings["another/a0/0"].why
         assert "no journal" in (await found(ledger, None))["nothing"].why
         done = await carry_out(ledger, list(findings.values()))
-        assert [f.done for f in done] == [""] * 3
-        assert len(await unresolved(ledger)) == 3
+        assert [f.done for f in done] == [""] * 4
+        assert len(await unresolved(ledger)) == 4
 
     do(tmp_path, work)
 
@@ -211,9 +218,9 @@ def test_each_line_is_matched_to_its_hold_and_none_is_dropped(tmp_path: Path) ->
 
 def test_lines_of_json_keep_their_exact_money(tmp_path: Path) -> None:
     file = tmp_path / "export.jsonl"
-    file.write_text('{"hold": "r1/a0/0", "usd": 0.123456789}\n\n{"hold": "r1/a1/0", "usd": "2", "tokens": 3}\n')
+    file.write_text('{"hold": "r1/a0/0", "usd": 12345678.123456789}\n\n{"hold": "r1/a1/0", "usd": "2", "tokens": 3}\n')
     first, second = read_usage(file)
-    assert (first.nanos, first.tokens, first.number) == (123_456_789, None, 1)
+    assert (first.nanos, first.tokens, first.number) == (12_345_678_123_456_789, None, 1)
     assert (second.nanos, second.tokens, second.number) == (2_000_000_000, 3, 3)
 
 
@@ -298,23 +305,33 @@ anyio.run(main)
 """
 
 
-def test_after_a_crash_every_call_is_accounted_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "only held"])
+def test_after_a_crash_every_call_is_accounted_for_and_the_run_goes_on(tmp_path: Path, announced: bool) -> None:
+    """`announced`: it died with calls on their way; else when they were held and the journal had no word of them."""
     run = subprocess.run([sys.executable, "-c", CRASHING, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert run.returncode == 9, run.stderr
+    if not announced:
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as rows, rows:
+            rows.execute("DELETE FROM rows WHERE kind = 'intent'")
 
     async def main() -> None:
-        async with await Ledger.open(tmp_path / "ledger.db") as ledger, Journal.open(tmp_path / "runs.db") as journal:
+        ledger = await Ledger.open(tmp_path / "ledger.db")
+        async with ledger, Engine("m", journal=tmp_path / "runs.db", ledger=ledger, account="acme") as engine:
+            engine.register("m", ScriptedModel(["Answer: 2"], usage=Usage(20, 10)), Price.per_million(1, 1))
             pending = await unresolved(ledger, everything=True)
-            assert pending
-            findings = await by_journal(pending, journal)
-            assert {finding.action for finding in findings} <= {"settle", "void"}
-            assert any(finding.amounts == finding.held for finding in findings)  # the one that died
+            findings = await by_journal(pending, engine.journal)
+            assert len(findings) == len(pending) >= 3
+            assert {f.action for f in findings} == {"settle" if announced else "void"}
+            assert all(f.amounts == (f.held if announced else (0, 0, 0)) for f in findings)
             assert not any(finding.failed for finding in await carry_out(ledger, findings))
             assert await unresolved(ledger, everything=True) == []
-            acme = next(s for s in await ledger.standings() if s.account.name == "acme").balances[0]
-            spent = [hold.spent for hold in await ledger.holds(Query("acme"))]
-            assert acme.posted == tuple(map(sum, zip(*spent, strict=True)))
-            assert acme.posted[0] > 0
-            assert acme.pending == (0, 0, 0)
+            lost = (await statement(ledger, "acme")).closing
+            assert lost == total(f.amounts for f in findings)
+            solution = await engine.resume(pending[0].run)
+            assert solution.answer == "2"
+            made = await statement(ledger, "acme")
+            assert made.pending == (0, 0, 0)
+            assert made.closing == (solution.spend.nanos, solution.spend.tokens, solution.spend.calls)
+            assert (made.closing[0] > 7 * 30_000) == announced
 
     anyio.run(main)

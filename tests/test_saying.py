@@ -19,13 +19,13 @@ from satisfice.core.belief import Priors, Terms
 from satisfice.core.effects import CallTool, Sample, Score
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
+from satisfice.models.scripted import ScriptedModel
 from satisfice.scheduler.decisions import Alternative, Decision, judge, weighed
 from satisfice.scheduler.engine import Engine
 from satisfice.scheduler.saying import noun_of, say
 from satisfice.scheduler.solution import Solution
 from satisfice.strategies.best_of_n import BestOfN
 from satisfice.strategies.self_consistency import SelfConsistency
-from satisfice.models.scripted import ScriptedModel
 
 
 def decision(way: Alternative, size: int, reason: str = "value", price: float = 20.0, p: float | None = None) -> Any:

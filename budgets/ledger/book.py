@@ -150,6 +150,8 @@ class Book(Tree):
         if op.price:
             hold.price = op.price
         hold.by = op.by
+        if op.by:
+            self.notes.append(Note(at, "settle", hold.account, f"hold {hold.id} settled at {said(spent)}", op.by))
         if op.usage is not None:
             u = op.usage
             hold.usage = (u.prompt, u.completion, u.cached, u.reasoning)
@@ -178,6 +180,8 @@ class Book(Tree):
             c.ht -= t
             c.hk -= k
         hold.state, hold.resolved, hold.by = "voided", at, op.by
+        if op.by:
+            self.notes.append(Note(at, "void", hold.account, f"hold {hold.id} given back", op.by))
         if self.sliced:
             self.changed[op.id] = hold
         return Done()

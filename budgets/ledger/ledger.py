@@ -51,7 +51,7 @@ class Ledger:
         those that are not there yet are opened, the others stay as they are. Raises `StoreError`, `CallerError`."""
         wanted = list(accounts)
         store = await anyio.to_thread.run_sync(store_at, place)
-        ledger = cls(store, on_alert=on_alert, clock=clock, name=str(place or "memory"))
+        ledger = cls(store, on_alert=on_alert, clock=clock, name=_named(place))
         try:
             await ledger.declare(wanted)
         except BaseException:
@@ -160,6 +160,18 @@ class Ledger:
                         self._on_alert(alert)
                     except Exception:  # its fault must not cost the run
                         logger.exception("on_alert raised")
+
+
+def _named(place: str | Path | None) -> str:
+    """What a place is called where people read it: without a password."""
+    if place is None:
+        return "memory"
+    head, at, tail = str(place).rpartition("@")
+    return (
+        f"{head.partition('://')[0]}://{tail.partition('?')[0]}"
+        if at and "://" in head
+        else str(place).partition("?")[0]
+    )
 
 
 def store_at(place: str | Path | None) -> Store:

@@ -8,15 +8,19 @@ lock sees everything that was committed before it, and nobody else can change it
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from threading import Timer
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.errors import MissingExtra, StoreError
 from .migrations import check_version, steps
+from .queries import Asked, Dialect
 from .rows import Row, Table
-from .sql import Asked, BadRow, Dialect, SqlStore
+from .sql import BadRow, SqlStore
 
 if TYPE_CHECKING:
     import psycopg
@@ -182,6 +186,9 @@ class PostgresDatabase:
         """Tries again, with growing pauses, while it is the connection or the server that fails."""
         deadline, pause = time.monotonic() + self._patience, 0.05
         while True:
+            watchdog = Timer(4 * self._patience, self._cut)  # later than what the server itself would end
+            watchdog.daemon = True
+            watchdog.start()
             try:
                 return once()
             except BaseException as error:
@@ -192,6 +199,8 @@ class PostgresDatabase:
                 if isinstance(failure, BadRow) or not self._again(error) or time.monotonic() + pause > deadline:
                     hidden = any(secret in str(error) for secret in self._secrets)
                     raise failure from (None if hidden else error)
+            finally:
+                watchdog.cancel()
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
 
@@ -201,6 +210,13 @@ class PostgresDatabase:
                 self._db.rollback()
             except self._pg.Error:
                 self.close()
+
+    def _cut(self) -> None:
+        """A server that hangs without hanging up: who waits for it, in another thread, finds the connection lost."""
+        with suppress(OSError, self._pg.Error):
+            if self._db is not None:
+                with socket.socket(fileno=os.dup(self._db.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
 
     def _again(self, error: BaseException) -> bool:
         state = getattr(error, "sqlstate", None)

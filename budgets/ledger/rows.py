@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .accounts import Account, Limit
@@ -97,6 +98,10 @@ def accounts_of(rows: Iterable[Sequence[Any]]) -> list[Account]:
     for name, parent, frozen, window, nanos, tokens, calls, alerts in rows:
         limits = found.setdefault(name, (parent, frozen, []))[2]
         if window is not None:
-            percentages = tuple(int(x) for x in alerts.split(",") if x)
-            limits.append(Limit(window_of(window), nanos, tokens, calls, percentages))
+            limits.append(_limit(window, nanos, tokens, calls, alerts))
     return [Account(name, parent, tuple(limits), bool(frozen)) for name, (parent, frozen, limits) in found.items()]
+
+
+@lru_cache(maxsize=4096)  # each batch reads the same few
+def _limit(window: str, nanos: int | None, tokens: int | None, calls: int | None, alerts: str) -> Limit:
+    return Limit(window_of(window), nanos, tokens, calls, tuple(int(x) for x in alerts.split(",") if x))

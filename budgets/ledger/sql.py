@@ -15,8 +15,9 @@ from ...core.errors import StoreError, UnknownName
 from .accounts import ROOT
 from .book import Book
 from .meters import UNLIMITED, Meter
-from .migrations import AMOUNTS, VERSION, check_version
+from .migrations import VERSION, check_version
 from .operations import Freeze, Grant, Hold, Note, Open, Operation, Reserve, Result, Settle, Void
+from .queries import CLEAR, LINES, MERGE, SELECT_HOLDS, SLOTS, TREE, Asked, Dialect, past_of, select_holds
 from .rows import (
     ACCOUNTS,
     COUNTERS,
@@ -36,21 +37,10 @@ from .stores import Query, Standing, standings_of
 from .windows import DAY, PARTS, TOTAL, Window
 
 T = TypeVar("T")
-Asked = tuple[str, Sequence[object]]
 
 
 class BadRow(StoreError):
     """The database refuses what is to be written: one of the operations is to blame, not the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What SQLite and PostgreSQL say differently: `among` a JSON list of texts, the rows of a JSON list of `keys`
-    (account, time_window, low, high), and the `lock`."""
-
-    among: str
-    keys: str
-    lock: str
 
 
 class Database(Protocol):
@@ -69,37 +59,7 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-_LINES = """WITH RECURSIVE line (name, parent, frozen, seq) AS (
-    SELECT name, parent, frozen, seq FROM ledger_accounts WHERE name {among}
-    UNION SELECT a.name, a.parent, a.frozen, a.seq FROM ledger_holds h JOIN ledger_accounts a ON a.name = h.account
-        WHERE h.id {among}
-    UNION SELECT a.name, a.parent, a.frozen, a.seq FROM line JOIN ledger_accounts a ON a.name = line.parent)
-    SELECT line.name, parent, frozen, time_window, nanos, tokens, calls, alerts
-    FROM line LEFT JOIN ledger_limits ON account = line.name ORDER BY line.seq, place"""
-_TREE = """SELECT name, parent, frozen, time_window, nanos, tokens, calls, alerts
-    FROM ledger_accounts LEFT JOIN ledger_limits ON account = name ORDER BY seq, place"""
-# CROSS JOIN: SQLite then looks up each key in the index, as it should.
-_COUNTERS = f"""SELECT c.{", c.".join(COUNTERS.columns)} FROM {{keys}} k CROSS JOIN ledger_counters c
-    WHERE c.account = k.account AND c.time_window = k.time_window AND c.slot BETWEEN k.low AND k.high"""
-_BELOW = """WITH RECURSIVE below (name) AS (SELECT CAST(? AS TEXT)
-    UNION SELECT a.name FROM below JOIN ledger_accounts a ON a.parent = below.name)"""
-# By parts of a length, rounded down for times before 1970 too. What was resolved before a time counts as spent then: a
-# clock that ran ahead and returns finds too much spent rather than too little.
-_PAST = f"""{_BELOW}, past AS (SELECT CASE WHEN at_ms < ? AND state <> 'pending' THEN ? ELSE at_ms END AS since, h.*
-        FROM ledger_holds h JOIN below ON account = name)
-    SELECT (since - (since % ? + ?) % ?) / ? AS part, {
-    ", ".join(
-        f"CAST(sum(CASE WHEN state = 'pending' THEN {pending} ELSE {posted} END) AS BIGINT)"
-        for pending, posted in (*((0, f"spent_{x}") for x in AMOUNTS), *((f"held_{x}", 0) for x in AMOUNTS))
-    )
-} FROM past GROUP BY 1"""
-# The newest slots stay whatever the clock says: one that has jumped ahead and back must not make them forgotten.
-_PRUNE = """DELETE FROM ledger_counters WHERE account = ? AND time_window = ? AND slot < ?
-    AND pending_nanos = 0 AND pending_tokens = 0 AND pending_calls = 0 AND slot < (SELECT slot FROM ledger_counters c
-        WHERE c.account = ? AND c.time_window = ? ORDER BY slot DESC LIMIT 1 OFFSET ?)"""
-_HOLDS = f"SELECT {', '.join(HOLDS.columns)} FROM ledger_holds"
 _NOTHING = (0,) * 7
-_EVER = -(1 << 62)
 
 
 @dataclass(slots=True)
@@ -139,10 +99,10 @@ class SqlStore:
         self._db, self.name = database, database.name
         d = database.dialect
         self._lock = f"SELECT version FROM ledger_meta{d.lock}"
-        self._by_id = f"{_HOLDS} WHERE id {d.among}"
-        self._lines = _LINES.format(among=d.among)
+        self._by_id = f"{SELECT_HOLDS} WHERE id {d.among}"
+        self._lines = LINES.format(among=d.among)
         self._versions = f"SELECT model, version FROM ledger_prices WHERE model {d.among}"
-        self._counters = _COUNTERS.format(keys=d.keys)
+        self._counters = SLOTS.format(keys=d.keys)
 
     def apply(self, operations: Sequence[Operation], at: int) -> list[Result]:
         """All in one transaction; should the database refuse a row, in two halves, so that only the guilty fail."""
@@ -166,14 +126,14 @@ class SqlStore:
 
     def standings(self, at: int) -> list[Standing]:
         def read() -> list[Standing]:
-            book = Book(accounts_of(self._db.ask((_TREE, ()))[0]), slice_=True)
+            book = Book(accounts_of(self._db.ask((TREE, ()))[0]), slice_=True)
             self._load(book, at)
             return standings_of(book, at)
 
         return self._db.transaction(read, writes=False)
 
     def holds(self, query: Query) -> list[Hold]:
-        statement, values = _select(query, self._db.dialect)
+        statement, values = select_holds(query, self._db.dialect)
 
         def read() -> list[Hold]:
             if query.account is not None:
@@ -235,7 +195,7 @@ class SqlStore:
                     low, high = _range(m, at)
                     if not low <= slot <= high:
                         ranges.add((m.account, window_text(m.window), slot, slot))
-        rows, *pasts = self._db.ask((self._counters, (json.dumps(list(ranges)),)), *(_past(m, at) for m in new))
+        rows, *pasts = self._db.ask((self._counters, (json.dumps(list(ranges)),)), *(past_of(m, at) for m in new))
         loaded = {(row[0], row[1], row[2]): row[3:] for row in rows}
         meters = {(m.account, window_text(m.window)): m for node in book.nodes.values() for m in node.meters}
         for (account, window, slot), values in loaded.items():
@@ -270,22 +230,31 @@ class SqlStore:
             kept = {TOTAL, *(limit.window for limit in node.account.limits)}
             for meter in node.meters:
                 if meter.window in kept:
-                    counters += self._changed(name, meter, loaded, at)
+                    counters += self._changed(name, meter, loaded)
         db.put(COUNTERS, counters)
+        self._merge(book, loaded, at)
         db.put(HOLDS, [hold_row(hold) for hold in book.changed.values()])
         db.put(NOTES, [(n.at, n.kind, n.account, n.text, n.by) for n in book.notes])
         db.put(PRICES, [(m, v) for m, versions in book.priced.items() for v in versions - known.get(m, set())])
 
-    def _changed(self, name: str, meter: Meter, loaded: dict[tuple[str, str, int], Row], at: int) -> list[Row]:
-        """The counters to write. Now and then a new slot of a rolling window clears old ones away."""
+    def _merge(self, book: Book, loaded: dict[tuple[str, str, int], Row], at: int) -> None:
+        """Now and then, with a new slot of a rolling window, puts old ones together."""
+        for name, node in book.nodes.items():
+            for meter in node.meters:
+                window, slot = window_text(meter.window), meter.window.slot(at)
+                if meter.back and slot % 16 == 0 and slot in meter.slots and (name, window, slot) not in loaded:
+                    old = (name, window, slot - 2 * PARTS)
+                    self._db.run(MERGE, (*old, *old, *old, name, window, *old))
+                    self._db.run(CLEAR, (*old, *old))
+
+    @staticmethod
+    def _changed(name: str, meter: Meter, loaded: dict[tuple[str, str, int], Row]) -> list[Row]:
+        """The counters to write."""
         window, rows = window_text(meter.window), []
         for slot, counter in meter.slots.items():
             values, before = counter.values, loaded.get((name, window, slot))
             if values != (before or _NOTHING):
                 rows.append((name, window, slot, *values))
-                if before is None and meter.back and slot % 16 == 0:
-                    old = meter.window.slot(at) - 2 * PARTS
-                    self._db.run(_PRUNE, (name, window, old, name, window, 3 * PARTS))
         return rows
 
     def _need(self, account: str, book: Book) -> None:
@@ -310,14 +279,6 @@ def _range(meter: Meter, at: int) -> tuple[int, int]:
     return (slot - meter.back, UNLIMITED) if meter.back else (slot, slot)
 
 
-def _past(meter: Meter, at: int) -> Asked:
-    """What the holds say about a window that had no meter."""
-    rolling = meter.window.kind == "rolling"
-    part = meter.window.length // PARTS if rolling else DAY
-    since = at - 64 * meter.window.length if rolling else _EVER
-    return _PAST, (meter.account, since, since, part, part, part, part)
-
-
 def _fill(meter: Meter, past: Iterable[Row]) -> None:
     """The same arithmetic as `Meter.count`."""
     part = meter.window.length // PARTS if meter.back else DAY
@@ -326,30 +287,3 @@ def _fill(meter: Meter, past: Iterable[Row]) -> None:
         posted_n, posted_t, posted_k, pending_n, pending_t, pending_k, told = c.values
         posted = (posted_n + pn, posted_t + pt, posted_k + pk)
         meter.load(c.slot, (*posted, pending_n + hn, pending_t + ht, pending_k + hk, told))
-
-
-def _select(query: Query, dialect: Dialect) -> Asked:
-    wheres: list[str] = []
-    values: list[object] = []
-    head = ""
-    if query.account not in (None, ROOT):
-        head = f"{_BELOW} "
-        wheres.append("account IN (SELECT name FROM below)")
-        values.append(query.account)
-    simple: tuple[tuple[str, object], ...] = (
-        ("run = ?", query.run),
-        ("state = ?", query.state),
-        ("at_ms >= ?", query.since),
-        ("at_ms < ?", query.until),
-        ("state = 'pending' AND expires_ms < ?", query.ambiguous),
-        (f"id {dialect.among}", json.dumps(query.ids) if query.ids else None),
-    )
-    for where, value in simple:
-        if value is not None:
-            wheres.append(where)
-            values.append(value)
-    where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
-    if query.limit is not None:
-        values.append(max(0, query.limit))
-    limit = "" if query.limit is None else " LIMIT ?"
-    return f"{head}{_HOLDS}{where} ORDER BY at_ms, seq{limit}", values

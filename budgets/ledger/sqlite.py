@@ -18,8 +18,9 @@ from typing import TypeVar
 from ...core.errors import StoreError
 from ...core.sqlite_errors import as_store_error
 from .migrations import check_version, steps
+from .queries import Asked, Dialect
 from .rows import Row, Table
-from .sql import Asked, BadRow, Dialect, SqlStore
+from .sql import BadRow, SqlStore
 
 T = TypeVar("T")
 PATIENCE = 10.0  # seconds that a lock of another process is waited for

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import BadBudget, StoreError, UnknownName
@@ -264,9 +264,19 @@ def _csv_row(line: Line) -> dict[str, Any]:
 
 def line_dict(line: Line) -> dict[str, Any]:
     """One line as JSON-ready data."""
-    facts = asdict(line) | {"at": said_time(line.at)}
-    for name in ("held", "spent", "over"):
-        facts[name] = amounts_dict(getattr(line, name))
     named = ("prompt", "completion", "cached", "reasoning")
-    facts["usage"] = dict(zip(named, line.usage, strict=True)) if line.usage else None
-    return facts
+    return {
+        "at": said_time(line.at),
+        "hold": line.hold,
+        "run": line.run,
+        "account": line.account,
+        "model": line.model,
+        "price": line.price,
+        "usage": dict(zip(named, line.usage, strict=True)) if line.usage else None,
+        "held": amounts_dict(line.held),
+        "spent": amounts_dict(line.spent),
+        "over": amounts_dict(line.over),
+        "late": line.late,
+        "state": line.state,
+        "by": line.by,
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -68,19 +67,18 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """A ledger that ends with the process. It remembers the last hundred thousand resolved holds, so that what is sent
-    twice is known; its counters forget nothing. Safe from several threads."""
+    """A ledger that ends with the process. It remembers the last hundred thousand resolved holds at least, so that
+    what is sent twice is known; its counters forget nothing. Safe from several threads."""
 
     def __init__(self) -> None:
         self._book = Book([root()])
         self._lock = Lock()
-        self._resolved: OrderedDict[str, None] = OrderedDict()
+        self._full = KEPT + KEPT // 4  # holds, at which it looks for those to forget
         self._batches = 0
 
     def apply(self, operations: Sequence[Operation], at: int) -> list[Result]:
         with self._lock:
             results = self._book.apply(operations, at)
-            self._forget(operations)
             self._tidy(at)
         return results
 
@@ -117,20 +115,18 @@ class MemoryStore:
             and (not query.ids or hold.id in query.ids)
         )
 
-    def _forget(self, operations: Sequence[Operation]) -> None:
-        for operation in operations:
-            id = getattr(operation, "id", None)
-            if id is not None and (hold := self._book.holds.get(id)) is not None and hold.state != "pending":
-                self._resolved[id] = None
-        while len(self._resolved) > KEPT:
-            self._book.forget(self._resolved.popitem(last=False)[0])
-        del self._book.notes[:-KEPT]
-
     def _tidy(self, at: int) -> None:
-        """Rolling windows must not grow with every second that goes by."""
+        """Now and then: forgets old resolved holds, and keeps rolling windows from growing with every second."""
+        book = self._book
+        if len(book.holds) > self._full:
+            resolved = [id for id, hold in book.holds.items() if hold.state != "pending"]
+            for id in resolved[:-KEPT]:
+                book.forget(id)
+            self._full = len(book.holds) + KEPT // 4
         self._batches += 1
         if self._batches % TIDY == 0:
-            for node in self._book.nodes.values():
+            del book.notes[:-KEPT]
+            for node in book.nodes.values():
                 for meter in node.meters:
                     meter.merge(at)
 

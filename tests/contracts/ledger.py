@@ -255,6 +255,12 @@ class LedgerStoreContract:
         (hold,) = tree.holds(Query())
         assert (hold.held[0], hold.spent[0], hold.late, hold.resolved) == (5, 4, False, NOON)
         assert balance(tree, "run")[1] == (0, 0, 0)
+        failed(tree, reserve("b"), LedgerConflict)
+        done(tree, reserve("c"))
+        done(tree, Void("c"), NOON + 1)
+        done(tree, reserve("c", 12, account="other"), NOON + DAY)  # elsewhere, and on another day
+        assert tree.holds(Query(ids=("c",))) == [Hold("c", "other", NOON + DAY, NOON + DAY + HOUR, (12, 0, 1))]
+        assert balance(tree, "team")[1] == (12, 0, 1)
 
     def test_usage_that_comes_after_the_hold_was_given_back_is_posted_and_told(self, tree: Store) -> None:
         done(tree, reserve("a"))

@@ -162,7 +162,7 @@ class LedgerModel:
     def void(self, op: Void, now: int) -> str:
         hold = self.holds.get(op.id)
         if hold is None:
-            return "UnknownName"
+            return "repeated"
         if hold.state != "pending":
             return "repeated" if hold.state == "voided" else "LedgerConflict"
         hold.state, hold.resolved, hold.by = "voided", now, op.by
@@ -250,8 +250,8 @@ class Script:
             window = WINDOWS[b % 5]
             return Grant(account, window, self._limit(window, amounts))
         if kind == "ungrant":
-            limits = tuple(self.model.accounts[account].limits) if account in self.model.accounts else ()
-            return Grant(account, limits[b % len(limits)] if limits else TOTAL, None)
+            windows = list(self.model.accounts[account].limits) if account in self.model.accounts else []
+            return Grant(account, windows[b % len(windows)] if windows else TOTAL, None)
         if kind == "freeze":
             return Freeze(account, b % 3 == 1)
         self.count += 1

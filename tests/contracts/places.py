@@ -90,7 +90,7 @@ class PostgresServer:
     def close(self) -> None:
         """Stops it and removes what it kept."""
         with suppress(subprocess.CalledProcessError):  # it is down already
-            self.stop("fast")
+            self.stop()
         atexit.unregister(self._server._cleanup)
         self._folder.cleanup()
 

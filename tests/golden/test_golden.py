@@ -48,7 +48,7 @@ def test_solution_json():
         decision["at"] = 0.0
         for alternative in decision["alternatives"]:
             alternative["seconds"] = 0.0
-            for figure in ("gain", "cost", "net"):
+            for figure in ("gain", "cost", "net", "each"):
                 alternative[figure] = round(alternative[figure], 6)
         decision["p"] = decision["p"] and round(decision["p"], 6)
     for candidate in data["candidates"]:

@@ -66,9 +66,9 @@ def test_any_sequence(places: Callable[[str], Place], kind: str, examples: int) 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 4000), ("sqlite", 400), ("postgres", 150)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 1500), ("sqlite", 150), ("postgres", 60)])
 def test_any_long_sequence(places: Callable[[str], Place], kind: str, examples: int) -> None:
-    explore(places, kind, examples, 60)
+    explore(places, kind, examples, 40)
 
 
 @pytest.mark.parametrize("seed", range(2))

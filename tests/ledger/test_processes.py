@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from satisfice.budgets.ledger.accounts import Account, Limit
-from satisfice.budgets.ledger.operations import Open
+from satisfice.budgets.ledger.operations import Freeze, Open, Reserve
 from satisfice.budgets.ledger.stores import Query
-from satisfice.testing.ledger import NOON, PER_DAY, audit, balance, done
+from satisfice.core.amounts import Amounts
+from satisfice.testing.ledger import HOUR, NOON, PER_DAY, alerts, audit, balance, done, refused, reserve, settle
 from satisfice.testing.places import Place
 
 LIMIT = 2000
@@ -134,10 +135,10 @@ def nothing_is_lost(place: Place, logs: list[Path], unsaid: int) -> int:
 
 def test_several_processes_share_one_limit(durable: Place, tmp_path: Path) -> None:
     prepare(durable)
-    children = [start(durable, tmp_path, f"p{i}", i, 30, 8) for i in range(4)]
+    children = [start(durable, tmp_path, f"p{i}", i, 12, 20) for i in range(4)]
     go(children)
     assert end(children) == ["done\n"] * 4
-    assert nothing_is_lost(durable, [tmp_path / f"p{i}" for i in range(4)], 0) > 500
+    assert nothing_is_lost(durable, [tmp_path / f"p{i}" for i in range(4)], 0) > 400
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
@@ -170,3 +171,28 @@ def test_killed_at_some_moment(durable: Place, tmp_path: Path, rounds: int) -> N
             child.send_signal(signal.SIGKILL)
         assert end(children)[2:] == ["done\n"] * 2
         nothing_is_lost(durable, logs, 2 * 40 * (seed + 1))
+
+
+def test_two_nodes_with_different_prices_are_told_so(durable: Place) -> None:
+    prepare(durable)
+    here, there = durable.open(), durable.open()
+    assert alerts(here, [Reserve("a", "run", Amounts(1), HOUR, "", "m", "prices 1")]) == []
+    assert [a.kind for a in alerts(there, [Reserve("b", "run", Amounts(1), HOUR, "", "m", "prices 2")])] == ["price"]
+    assert alerts(here, [Reserve("c", "run", Amounts(1), HOUR, "", "m", "prices 1")]) == []  # told once
+    assert [note.kind for note in here.notes(1)] == ["price"]
+    here.close()
+    there.close()
+
+
+def test_two_nodes_see_each_others_limits_and_freezes(durable: Place) -> None:
+    prepare(durable)
+    here, there = durable.open(), durable.open()
+    done(here, reserve("a", LIMIT - 1))
+    refused(there, reserve("b", 2))
+    done(there, Freeze("run"))
+    assert refused(here, reserve("b", 1)).cap == "frozen"
+    done(here, Freeze("run", False))
+    done(there, settle("a", 5))
+    done(here, reserve("b", LIMIT - 5))
+    here.close()
+    there.close()

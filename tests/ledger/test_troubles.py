@@ -306,12 +306,16 @@ def test_it_is_not_known_whether_the_commit_happened(
 
 def test_the_server_dies_and_comes_back(postgres: Place, postgres_server: PostgresServer) -> None:
     """Crashed in the middle of many transactions: what was acknowledged is there, nothing twice."""
-    store, acknowledged, errors = postgres.open(), [], []
+    from satisfice.budgets.ledger.postgres import PostgresStore
+
+    assert postgres.url is not None
+    # A server may need long to come back on a machine that is busy.
+    store, acknowledged, errors = PostgresStore(postgres.url, patience=120), [], []
     going, over = threading.Event(), threading.Event()
 
     def write() -> None:
         i = 0
-        while not over.is_set() and i < 5000:
+        while not over.is_set():
             results = store.apply([reserve(f"w{i}-{j}", 0) for j in range(20)], NOON)
             acknowledged.append(i)
             errors.extend(result for result in results if not isinstance(result, Done))
@@ -322,12 +326,11 @@ def test_the_server_dies_and_comes_back(postgres: Place, postgres_server: Postgr
     writer = threading.Thread(target=write)
     writer.start()
     assert going.wait(30)
-    for _ in range(2):
-        postgres_server.stop()
-        postgres_server.start()
-        reached = len(acknowledged) + 2
-        while writer.is_alive() and len(acknowledged) < reached:
-            writer.join(0.01)
+    postgres_server.stop()
+    postgres_server.start()
+    reached = len(acknowledged) + 2
+    while writer.is_alive() and len(acknowledged) < reached:
+        writer.join(0.01)
     over.set()
     writer.join()
     assert errors == []

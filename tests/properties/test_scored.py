@@ -176,7 +176,7 @@ def test_a_policy_keeps_its_chains() -> None:
         {"right": chain.right[:-1]},
         {"moves": (*chain.moves[:-1], ((0.5, 0.1, 0.1),) * 3)},
     ):
-        with pytest.raises(ValueError, match="cuts|tables|chances"):
+        with pytest.raises(ValueError, match=r"cuts|tables|chances"):
             ChainPolicy(**{"cuts": chain.cuts, "right": chain.right, "moves": chain.moves, **bad})
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import BadBudget, CallerError, SatisficeError, UnknownName
+from ..core.errors import BadBudget, CallerError, UnknownName
 from .ledger_common import (
     amounts_cell,
     by_option,
@@ -139,7 +139,7 @@ def grant(account: str, place: str | None, config: str | None, as_json: bool, **
 async def _grant(
     opened: Ledger, account: str, window: Window, amounts: dict[str, Any], said: dict[str, Any]
 ) -> dict[str, Any]:
-    """Does it in one transaction; replies what was and what is."""
+    """Does it; replies what was and what is."""
     from ..budgets.ledger.accounts import ROOT, Account
     from ..budgets.ledger.operations import Freeze, Grant, Open
 
@@ -164,9 +164,8 @@ async def _grant(
     if said["frozen"] is not None:
         operations.append(Freeze(account, said["frozen"], who))
         told["frozen"] = said["frozen"]
-    for result in await opened.perform(operations):
-        if isinstance(result, SatisficeError):
-            raise result
+    for operation in operations:
+        await opened.do(operation)  # one by one: what fails keeps the rest from being done
     return told
 
 

@@ -60,22 +60,27 @@ def reconcile(
     """
     _check(said, everything)
 
-    async def work(opened: Ledger, settings: Settings) -> tuple[list[Finding], list[tuple[UsageLine, str]], int]:
+    async def work(opened: Ledger, settings: Settings) -> tuple[Found, int, int]:
         from ..scheduler.reconciling import carry_out, unresolved
 
         findings, unmatched = await _found(opened, settings, everything, said)
         if not dry_run:
             findings = await carry_out(opened, findings)
-        return findings, unmatched, len(await unresolved(opened))
+        pending, left = len(await unresolved(opened, everything=True)), len(await unresolved(opened))
+        return (findings, unmatched), left, pending - left
 
-    findings, unmatched, left = with_ledger(config, place, work)
+    (findings, unmatched), left, waiting = with_ledger(config, place, work)
     wrong = bool(unmatched) or any(finding.failed for finding in findings)
     if as_json:
         lines = [{"line": line.number, "hold": line.id, "why": why} for line, why in unmatched]
         facts = {"dry_run": dry_run, "findings": [f.to_dict() for f in findings], "unmatched": lines}
-        emit(facts | {"ambiguous": left})
-    else:
-        _show(findings, unmatched, left, dry_run)
+        emit(facts | {"ambiguous": left, "pending": left + waiting})
+        return 6 if wrong else 0
+    _show(findings, unmatched, dry_run)
+    if left:
+        note(f"ambiguous{' before this is done' if dry_run else ' still'}, counting in full: {counted(left, 'hold')}")
+    if waiting and not everything:
+        note(f"pending, and not yet late: {counted(waiting, 'hold')}; --all looks at those too")
     return 6 if wrong else 0
 
 
@@ -128,7 +133,7 @@ async def _told(opened: Ledger, said: dict[str, Any]) -> Finding:
     return settle(hold, amounts, who, f"{who} says so")
 
 
-def _show(findings: list[Finding], unmatched: list[tuple[UsageLine, str]], left: int, dry_run: bool) -> None:
+def _show(findings: list[Finding], unmatched: list[tuple[UsageLine, str]], dry_run: bool) -> None:
     what = {"settle": "post", "void": "give back", "leave": "leave"}
     rows = (
         (f.hold, f.account, money_said(f.held[0]), what[f.action], _spent(f), f.why, f.done if not dry_run else "")
@@ -141,8 +146,6 @@ def _show(findings: list[Finding], unmatched: list[tuple[UsageLine, str]], left:
         click.echo("nothing to reconcile")
     for line, why in unmatched:
         note(f"line {line.number} ({line.id}) was not posted: {why}")
-    if left:
-        note(f"ambiguous{' before this is done' if dry_run else ' still'}, counting in full: {counted(left, 'hold')}")
 
 
 def _spent(finding: Finding) -> str:

@@ -121,11 +121,12 @@ def _show(made: Statement) -> None:
     elif made.lines:
         click.echo()
         table(
-            ["reserved (UTC)", "hold", "model", "held", "spent", "tokens", ""],
+            ["reserved (UTC)", "hold", "account", "model", "held", "spent", "tokens", ""],
             (
                 (
                     said_time(line.at)[:19] + "Z",
                     line.hold,
+                    line.account,
                     line.model,
                     money_said(line.held[0]),
                     money_said(line.spent[0]),

@@ -120,10 +120,11 @@ def _window(balance: Balance, ambiguous: Three) -> dict[str, Any]:
 def show_accounts(found: Sequence[View]) -> None:
     """A row for each window of each account. Pending amounts include the ambiguous ones."""
     rows: list[Sequence[str]] = []
+    top = min((view.depth for view in found), default=0)
     for view in found:
         for i, (balance, ambiguous) in enumerate(zip(view.standing.balances, view.ambiguous, strict=True)):
             state = "" if not view.frozen else "frozen" if view.frozen == view.name else f"frozen at {view.frozen}"
-            name = "  " * view.depth + view.name if i == 0 else ""
+            name = "  " * (view.depth - top) + view.name if i == 0 else ""
             rows.append((name, str(balance.window), *_cells(balance, ambiguous), state if i == 0 else ""))
     columns = ["account", "window", "limit", "spent", "pending", "ambiguous", "left", "state"]
     table(columns, rows, right="limit spent pending ambiguous left")

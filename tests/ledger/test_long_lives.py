@@ -1,0 +1,90 @@
+"""Ledgers that live long: what they forget, and what they put together, must not make room."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from satisfice.budgets.ledger import stores
+from satisfice.budgets.ledger.accounts import Account, Limit
+from satisfice.budgets.ledger.operations import Grant
+from satisfice.budgets.ledger.stores import MemoryStore, Query
+from satisfice.budgets.ledger.windows import DAY, Window
+from satisfice.core.errors import LedgerConflict
+from satisfice.testing.ledger import (
+    HOUR,
+    NOON,
+    PER_DAY,
+    PER_HOUR,
+    Void,
+    balance,
+    done,
+    failed,
+    put,
+    refused,
+    reserve,
+    settle,
+)
+from satisfice.testing.ledger_model import play
+from satisfice.testing.places import Place
+
+SHORT = Window("rolling", 6000)
+
+
+def test_a_clock_that_ran_ahead_for_long_does_not_find_room_on_its_return(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "TIDY", 16)
+    store = place.open()
+    put(store, Account("run", limits=(Limit(SHORT, 10),)))
+    done(store, reserve("a", 10))
+    done(store, settle("a", 10))
+    for i in range(280):
+        at = NOON + DAY + 100 * i
+        store.apply([Void(f"b{i - 5}"), reserve(f"b{i}", 1)], at)
+    store.apply([Void(f"b{i}") for i in range(280)], NOON + DAY)
+    assert balance(store, "run", SHORT, NOON + DAY + 28_000) == ((0, 0, 0), (0, 0, 0))
+    assert refused(store, reserve("c", 1), NOON + 50).window == "6s"
+    done(store, reserve("c", 1), NOON + 2 * DAY)
+    store.close()
+
+
+def test_memory_does_not_grow_with_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "TIDY", 16)
+    store = MemoryStore()
+    put(store, Account("run", limits=(Limit(SHORT, 1000),)))
+    for i in range(2000):
+        done(store, reserve(f"h{i}", 1), NOON + 100 * i)
+        done(store, settle(f"h{i}", 1), NOON + 100 * i)
+    assert len(list(store._book.counters())) < 600
+    assert balance(store, "run", SHORT, NOON + 100 * 1999)[0][0] == 61
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_old_slots_put_together_at_every_turn_are_not_too_little(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few slots they are never put together, so that the store agrees with the model to the letter."""
+    monkeypatch.setattr(stores, "TIDY", 1)
+    play(MemoryStore(), Random(seed), 300, NOON)
+
+
+@pytest.mark.parametrize("window", [PER_DAY, PER_HOUR, Window("month")])
+def test_what_memory_has_forgotten_counts_for_a_limit_that_is_granted_later(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "KEPT", 8)
+    store = MemoryStore()
+    put(store, Account("team"), Account("run", "team"))
+    for i in range(50):
+        done(store, reserve(f"old{i}", 1), NOON - 40 * DAY)
+        done(store, settle(f"old{i}", 1), NOON - 40 * DAY)
+        done(store, reserve(f"h{i}", 3), NOON - HOUR // 4)
+        done(store, settle(f"h{i}", 2), NOON - HOUR // 4)
+    done(store, reserve("pending", 7), NOON)
+    assert len(store.holds(Query())) < 50
+    failed(store, Grant("team", window, Limit(window, 106)), LedgerConflict)
+    done(store, Grant("team", window, Limit(window, 108)))
+    refused(store, reserve("more", 2))
+    done(store, reserve("more", 1))
+    done(store, settle("pending", 7))  # unresolved ones are never forgotten
+    assert balance(store, "team") == ((157, 0, 101), (1, 0, 1))
