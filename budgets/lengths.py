@@ -1,7 +1,7 @@
 """How long replies are: an upper quantile, learned, so that less money lies idle in holds.
 
-A hold at a quantile is safe only because the call is then sent with `max_tokens` set to it: it is a cap, not a hope. The
-quantile is the conformal one (Vovk, Gammerman & Shafer 2005): of n replies so far the next one is longer with a chance
+A hold at a quantile is safe only because the call is then sent with `max_tokens` set to it: it is a cap, not a hope.
+The quantile is the conformal one (Vovk, Gammerman & Shafer 2005): of n replies so far the next is longer with a chance
 of at most 1 - q, whatever their distribution, as long as it does not change.
 """
 
@@ -43,9 +43,13 @@ class Lengths:
         self.counts.update(other.counts)
         return self
 
+    @property
+    def longest(self) -> int:
+        return EDGES[max(self.counts)] if self.counts else 0
+
     def upper(self, q: float = QUANTILE) -> int | None:
-        """The `max_tokens` that a reply ends below, by itself, with a chance of `q`; None while there are too few replies
-        to say so."""
+        """The `max_tokens` that a reply ends below, by itself, with a chance of `q`; None while there are too few
+        replies to say so."""
         total = self.counts.total()
         rank = ceil((total + 1) * q)
         if rank > total:

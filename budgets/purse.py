@@ -24,8 +24,8 @@ class Hold:
 
 
 class Purse:
-    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads. `name`: of the
-    account that it stands for, where it is not the request's own."""
+    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads. `name`: of
+    the account that it stands for, where it is not the request's own."""
 
     __slots__ = ("_lock", "limit", "name", "overrun", "parent", "pending", "posted")
 

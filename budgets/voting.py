@@ -19,6 +19,7 @@ from .voting_world import State, World
 __all__ = ["HORIZON", "WIDEST", "VotingBelief"]
 
 HORIZON = 40  # draws that the tables look ahead to; DESIGN measured no gain from more at one model
+AHEAD, SLIGHT = 4, 1e-6  # draws that a rejected course may have, and the gain below which it had none
 FEWER = 24  # the same where waves are weighed: tables of waves cost as many times more as waves are wide
 
 
@@ -64,6 +65,26 @@ class VotingBelief:
             return way
         return Continuation(min(way.size, steps), way.gain, way.cost * dearer, way.seconds)
 
+    def rejected(self, terms: Terms) -> Continuation:
+        """The course that came nearest to being worth its price, of a state that stops: from the policy's tables, else
+        of up to four more draws taken blindly."""
+        known = _known(terms.priors)
+        state = known.state(self)
+        if known.stops is not None and not terms.wrong:
+            way = known.stops.rejected(state, self.blanks, terms)
+            if way is not None:
+                return way
+        draws = min(terms.steps, self.limit - self.first - self.second - self.rest - self.blanks, AHEAD)
+        if draws <= 0:
+            return STOP
+        gains = known.ahead(state, self.blanks, terms.wrong)[:draws]
+        m = max(range(len(gains)), key=lambda i: gains[i] - (i + 1) * terms.step_price)
+        if gains[m] <= SLIGHT:
+            m = max(range(len(gains)), key=lambda i: gains[i])
+        if gains[m] <= SLIGHT:
+            return STOP
+        return Continuation(m + 1, gains[m], (m + 1) * terms.cost, terms.seconds)
+
     def counts(self) -> tuple[int, ...]:
         """How often each answer was given, the highest first."""
         others = self.others or (1,) * self.rest
@@ -78,6 +99,16 @@ class _Known:
         self.stops: Stops | None = read(priors.stops) if priors.stops else None
         self.tables: dict[tuple[float, float, float, int, int], Table] = {}  # by the very prices asked at
         self.states: dict[tuple[int, int, int, tuple[int, ...]], State] = {}
+        self._gains: dict[tuple[State, int, float], tuple[float, ...]] = {}
+
+    def ahead(self, state: State, blanks: int, wrong: float) -> tuple[float, ...]:
+        key = state, blanks, wrong
+        found = self._gains.get(key)
+        if found is None:
+            if len(self._gains) >= 1 << 14:
+                self._gains.clear()
+            found = self._gains[key] = self.world.ahead(state, blanks, wrong, AHEAD)
+        return found
 
     def state(self, votes: VotingBelief) -> State:
         key = votes.first, votes.second, votes.rest, votes.others

@@ -54,6 +54,17 @@ class Stops:
                     best, gain, draws = net, value, length
         return Continuation(1, gain, draws * terms.cost, draws * terms.seconds) if best > 0 else STOP
 
+    def rejected(self, state: State, blanks: int, terms: Terms) -> Continuation | None:
+        """The way on at the highest price at which there is one, of a place that stops; None as `look_up`."""
+        row = self.rows.get((state, blanks))
+        if row is None:
+            return None
+        for i in range(len(self.prices) - 1, -1, -1):
+            if self.gains[row + i]:
+                length = self.draws[row + i] * DRAWS
+                return Continuation(1, self.gains[row + i] * GAINS, length * terms.cost, length * terms.seconds)
+        return STOP
+
 
 def packed(prices: Sequence[float], figures: Mapping[Place, tuple[Sequence[float], Sequence[float]]]) -> str:
     """Text that `read` reads. `figures`: for each place the gains and the expected draws, one for each price."""

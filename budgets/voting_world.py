@@ -75,6 +75,37 @@ class World:
         found: Floats = np.ones(1) if self.blind else self.classes**blanks * (1.0 - self.classes) ** votes
         return found
 
+    def ahead(self, state: State, blanks: int, wrong: float, most: int) -> tuple[float, ...]:
+        """What 1, 2, ... `most` more draws taken blindly are expected to add to the value of the answer."""
+        import numpy as np
+
+        places = {(state, blanks): 1.0}  # probabilities, times what is common to all
+        values, gains = [0.0], []
+        for taken in range(most + 1):
+            found = list(places)
+            right, every = self.evidence(np.array([at for at, _ in found]))
+            fades = np.array([self.fade(sum(at), blank) for at, blank in found])
+            good, total = (right * fades).sum(axis=1), (every * fades).sum(axis=1)
+            p = np.divide(good, total, out=np.zeros_like(total), where=total > 0)
+            chances = np.array([places[place] for place in found]) * total
+            chances /= max(float(chances.sum()), 1e-300)
+            values.append(float(chances @ np.maximum(0.0, p - (1.0 - p) * wrong)))
+            gains += [values[-1] - values[1]] if taken else []
+            places = self._after(places)
+        return tuple(gains)
+
+    def _after(self, places: dict[tuple[State, int], float]) -> dict[tuple[State, int], float]:
+        """The places after one more draw, and in how many ways each is come to."""
+        found: dict[tuple[State, int], float] = {}
+        for (state, blanks), often in places.items():
+            if not self.blind:
+                found[state, blanks + 1] = found.get((state, blanks + 1), 0.0) + often
+            for way, counts in _ways(state):
+                if (self.close and len(counts) <= NAMED) or (self.open and sum(c > 1 for c in counts) <= 2):
+                    to = canonical(counts, self.close, self.open), blanks
+                    found[to] = found.get(to, 0.0) + often * way
+        return found
+
     def evidence(self, states: Whole) -> tuple[Floats, Floats]:
         """(states x classes): the probability of one order of the votes with the leader right, and in all."""
         import numpy as np

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..budgets.lengths import Lengths
 from ..budgets.policy import Policy
 from ..budgets.priors import DEFAULT_PRIORS, voting_grid
 from ..core.belief import Priors
@@ -42,9 +43,9 @@ Votes: TypeAlias = "tuple[int, int, int]"
 
 def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None = None) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` and `kinds` weights by EM, `success` Beta(a, b) by
-    maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model, of each recorded
-    verifier what its verdicts teach, and of chains of models when a cascade should go on. `stops`: whether to make the
-    tables of when to stop, a second's work, which live runs then need not make (`experiments.stops`; None: where all
+    maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model and the 99% quantile of
+    their `lengths`, of each recorded verifier what its verdicts teach, and of chains of models when a cascade should go
+    on. `stops`: whether to make the tables of when to stop, a second's work, which live runs then need not make (`experiments.stops`; None: where all
     folds are fitted, since cross-fitting has no use for them). `provenance` holds what it saw and, where there are two
     folds or more, the held-out log losses (nats per group of draws, cross-fitted by fold) of the fitted priors and of
     the declared ones.
@@ -90,6 +91,7 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
         success=priors.success,
         fitted=agreed,
         tokens=_tokens(seen),
+        lengths=_lengths(seen),
         verifiers=verifiers,
         cascades=cascades,
         provenance=facts,
@@ -228,7 +230,17 @@ def _held_out(by_fold: dict[int, Counter[Votes]], ballots: dict[int, Counter[Bal
 
 
 def _tokens(bank: Bank) -> dict[str, float]:
+    return {model: round(sum(tokens) / len(tokens), 3) for model, tokens in _completions(bank).items()}
+
+
+def _lengths(bank: Bank) -> dict[str, dict[str, int]]:
+    """The upper quantile of the lengths of each model's answers, where there are enough of them to say so."""
+    found = {model: Lengths.of(tokens).upper() for model, tokens in _completions(bank).items()}
+    return {model: {"answer": upper} for model, upper in found.items() if upper is not None}
+
+
+def _completions(bank: Bank) -> dict[str, list[int]]:
     known: dict[str, list[int]] = defaultdict(list)
     for (_, model, _), row in bank.draws.items():
         known[model] += [draw.completion_tokens for draw in row if draw.completion_tokens is not None]
-    return {model: round(sum(tokens) / len(tokens), 3) for model, tokens in sorted(known.items()) if tokens}
+    return {model: tokens for model, tokens in sorted(known.items()) if tokens}

@@ -83,7 +83,8 @@ class Engine:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
         self.catalog = Catalog(self.settings)
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
-        self._policy_json = self.policy.model_dump_json()
+        # Without the tables that are made from it: they are large, and each run keeps its policy.
+        self._policy_json = self.policy.model_dump_json(exclude={"stops"})
         self._models = model_names(models)
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
@@ -258,7 +259,8 @@ class Engine:
     def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
         spec = Spec.load(record.spec, checks, strategy)
         check_again(spec.task.tools, self._tools)
-        return spec, Policy.model_validate_json(spec.policy), self._tariff(spec)
+        same = spec.policy == self._policy_json
+        return spec, self.policy if same else Policy.model_validate_json(spec.policy), self._tariff(spec)
 
     def _tariff(self, spec: Spec) -> PriceList:
         tight = self.settings.limits.length_quantile is not None

@@ -49,7 +49,7 @@ def say(
         return f"{verb}: {lack}" if lack else f"{verb}: {decision.reason}"
     what = _what(way, noun)
     if way.gain <= 0 or not isfinite(way.gain):
-        return f"{verb}: {what} would gain nothing at any price"
+        return f"{verb}: {what} is not expected to gain anything"
     return f"{verb}: {what}: {_weighed(way, decision.price, per_second)}"
 
 

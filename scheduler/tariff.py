@@ -244,8 +244,12 @@ class Habits:
         found = {name: dict(policy.lengths.get(name, {})) for name in names}
         for (name, kind), lengths in self.lengths.items():
             upper = lengths.upper(quantile)
-            if name in found and upper is not None:
+            if name not in found:
+                continue
+            if upper is not None:
                 found[name][kind] = upper
+            elif lengths.longest > found[name].get(kind, lengths.longest):
+                del found[name][kind]  # the policy has seen shorter ones only
         return {name: kinds for name, kinds in found.items() if kinds}
 
 

@@ -57,7 +57,7 @@ def test_two_figures_that_look_alike_get_more_digits() -> None:
 
 def test_nothing_to_gain_and_budgets() -> None:
     none = Alternative("go on", 0, 0.0, 0.0, 0.0, 0.0)
-    assert say(decision(none, 0), "round") == "stop: another round would gain nothing at any price"
+    assert say(decision(none, 0), "round") == "stop: another round is not expected to gain anything"
     lack = "the next sample may take up to $0.004, $0.003 left"
     assert say(decision(none, 0, "budget_usd"), lack=lack) == f"stop: {lack}"
 

@@ -53,7 +53,8 @@ PAST = f"""{BELOW}, past AS (SELECT CASE WHEN at_ms < ? AND state <> 'pending' T
 # Old resolved slots of a rolling window are put together in the last of them, as `Meter.merge` does: a clock that ran
 # ahead and returns must not find the room again that was used before.
 _OLD = """account = ? AND time_window = ? AND slot < ?
-    AND pending_nanos = 0 AND pending_tokens = 0 AND pending_calls = 0"""
+    AND pending_nanos = 0 AND pending_tokens = 0 AND pending_calls = 0 AND slot < (SELECT slot FROM ledger_counters c
+        WHERE c.account = ? AND c.time_window = ? ORDER BY slot DESC LIMIT 1 OFFSET ?)"""
 MERGE = f"""UPDATE ledger_counters SET {
     ", ".join(
         f"posted_{x} = (SELECT CAST(sum(posted_{x}) AS BIGINT) FROM ledger_counters WHERE {_OLD})"

@@ -243,7 +243,8 @@ class SqlStore:
             for meter in node.meters:
                 window, slot = window_text(meter.window), meter.window.slot(at)
                 if meter.back and slot % 16 == 0 and slot in meter.slots and (name, window, slot) not in loaded:
-                    old = (name, window, slot - 2 * PARTS)
+                    # Where there are few slots, all of them stay.
+                    old = (name, window, slot - 2 * PARTS, name, window, 3 * PARTS)
                     self._db.run(MERGE, (*old, *old, *old, name, window, *old))
                     self._db.run(CLEAR, (*old, *old))
 

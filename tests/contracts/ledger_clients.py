@@ -14,7 +14,7 @@ from ..budgets.ledger.stores import Query, Store
 from ..budgets.ledger.windows import TOTAL, Window
 from ..core.amounts import Amounts
 from ..core.errors import LedgerConflict, UnknownName
-from .ledger import total
+from .ledger_checks import total
 
 LIMIT = 40
 WINDOWS = (TOTAL, Window("day"), Window("rolling", 6000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from ..budgets.ledger.accounts import ROOT, Account, Limit
@@ -22,7 +22,7 @@ from ..budgets.ledger.operations import (
 from ..budgets.ledger.stores import Query, Store
 from ..budgets.ledger.windows import TOTAL, Window
 from ..core.amounts import Amounts
-from .ledger import counts, total
+from .ledger_checks import counts, total
 
 Triple = tuple[int, int, int]
 WINDOWS = (TOTAL, Window("day"), Window("month"), Window.parse("1h"), Window("rolling", 6000))
@@ -39,13 +39,12 @@ STEPS = (0, 1, 50, 100, 1000, 5900, 6000, 6100, 3_600_000, 3_660_000, 86_400_000
 
 @dataclass
 class Known:
-    """An account. `before`: what was used in each stretch of a window, by its start, when its limit was set: a limit
-    binds from then on."""
+    """An account. `before`: the holds as they were when the limit of a window was set: it binds from then on."""
 
     parent: str | None
     limits: dict[Window, Limit] = field(default_factory=dict)
     frozen: bool = False
-    before: dict[Window, dict[int, Triple]] = field(default_factory=dict)
+    before: dict[Window, list[Hold]] = field(default_factory=dict)
 
 
 class LedgerModel:
@@ -78,11 +77,12 @@ class LedgerModel:
         )
         return n, t, k
 
-    def stretches(self, name: str, window: Window) -> dict[int, Triple]:
-        """posted + pending - over in every slot, in a rolling window in every stretch of its length, by the start."""
-        below = self.below(name)
+    def stretches(self, name: str, window: Window, below: list[Hold] | None = None) -> dict[int, Triple]:
+        """posted + pending - over in every slot, in a rolling window in every stretch of its length, by the start. Of
+        `below`, where they are given; the starts are those of all holds now."""
+        below = self.below(name) if below is None else below
         found: dict[int, Triple] = {}
-        for start in {h.at if window.kind == "rolling" else window.slot(h.at) for h in below}:
+        for start in {h.at if window.kind == "rolling" else window.slot(h.at) for h in self.below(name)}:
             if window.kind == "rolling":
                 inside = [h for h in below if start <= h.at < start + window.length]
             else:
@@ -96,8 +96,9 @@ class LedgerModel:
         """The invariant, at every account, in every window, at all times."""
         for name, known in self.accounts.items():
             for window, limit in known.limits.items():
+                then = self.stretches(name, window, known.before.get(window, []))
                 for start, used in self.stretches(name, window).items():
-                    before = known.before.get(window, {}).get(start, (0, 0, 0))
+                    before = then[start]
                     for cap, u, b in zip((limit.nanos, limit.tokens, limit.calls), used, before, strict=True):
                         assert cap is None or u <= max(cap, b), (name, window, start, u, cap)
 
@@ -190,7 +191,7 @@ class LedgerModel:
             if cap is not None and cap < u and (was is None or cap < was):
                 return "LedgerConflict"
         known.limits[op.window] = op.limit
-        known.before[op.window] = self.stretches(op.account, op.window)
+        known.before[op.window] = [replace(hold) for hold in self.below(op.account)]
         return "Done"
 
     # -- against a store ------------------------------------------------------------------------------------------

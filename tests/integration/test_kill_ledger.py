@@ -1,4 +1,4 @@
-"""A service that is killed with requests in flight: whatever was sent is on the ledger, nothing twice, never too much."""
+"""A service that is killed with requests in flight: what was sent is on the ledger, nothing twice, never too much."""
 
 from __future__ import annotations
 

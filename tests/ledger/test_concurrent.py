@@ -15,7 +15,7 @@ from satisfice.budgets.ledger.operations import Done, Refusal, Reserve, Settle, 
 from satisfice.budgets.ledger.stores import Standing, Store
 from satisfice.budgets.ledger.windows import TOTAL
 from satisfice.core.amounts import Amounts
-from satisfice.testing.ledger import NOON, PER_DAY, audit
+from satisfice.testing.ledger_checks import NOON, PER_DAY, audit
 from satisfice.testing.model import BACKENDS
 from satisfice.testing.places import Place
 

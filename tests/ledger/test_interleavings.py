@@ -14,7 +14,7 @@ import pytest
 from satisfice.budgets.ledger.book import Book
 from satisfice.budgets.ledger.operations import Done, Refusal, Reserve
 from satisfice.budgets.ledger.stores import MemoryStore
-from satisfice.testing.ledger import NOON, audit
+from satisfice.testing.ledger_checks import NOON, audit
 from satisfice.testing.ledger_clients import Counts, Interleaving
 from satisfice.testing.places import Place
 
@@ -23,7 +23,7 @@ import sys
 from dataclasses import asdict
 from random import Random
 from satisfice.budgets.ledger.stores import MemoryStore
-from satisfice.testing.ledger import NOON
+from satisfice.testing.ledger_checks import NOON
 from satisfice.testing.ledger_clients import Counts, Interleaving
 
 counts = Counts()

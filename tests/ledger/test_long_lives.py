@@ -8,16 +8,15 @@ import pytest
 
 from satisfice.budgets.ledger import stores
 from satisfice.budgets.ledger.accounts import Account, Limit
-from satisfice.budgets.ledger.operations import Grant
+from satisfice.budgets.ledger.operations import Grant, Void
 from satisfice.budgets.ledger.stores import MemoryStore, Query
 from satisfice.budgets.ledger.windows import DAY, Window
 from satisfice.core.errors import LedgerConflict
-from satisfice.testing.ledger import (
+from satisfice.testing.ledger_checks import (
     HOUR,
     NOON,
     PER_DAY,
     PER_HOUR,
-    Void,
     balance,
     done,
     failed,

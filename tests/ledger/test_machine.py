@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from satisfice.budgets.ledger.stores import MemoryStore, Store
-from satisfice.testing.ledger import NOON
+from satisfice.testing.ledger_checks import NOON
 from satisfice.testing.ledger_model import KINDS, STEPS, LedgerModel, Script, play, said
 from satisfice.testing.places import Place
 
@@ -60,7 +60,7 @@ def explore(place: Callable[[str], Place], kind: str, examples: int, steps: int)
     run_state_machine_as_test(lambda: Machine(place(kind)), settings=options)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("memory", 150), ("sqlite", 25), ("postgres", 8)])
+@pytest.mark.parametrize(("kind", "examples"), [("memory", 100), ("sqlite", 20), ("postgres", 6)])
 def test_any_sequence(places: Callable[[str], Place], kind: str, examples: int) -> None:
     explore(places, kind, examples, 20)
 

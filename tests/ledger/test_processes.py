@@ -17,7 +17,7 @@ from satisfice.budgets.ledger.accounts import Account, Limit
 from satisfice.budgets.ledger.operations import Freeze, Open, Reserve
 from satisfice.budgets.ledger.stores import Query
 from satisfice.core.amounts import Amounts
-from satisfice.testing.ledger import HOUR, NOON, PER_DAY, alerts, audit, balance, done, refused, reserve, settle
+from satisfice.testing.ledger_checks import HOUR, NOON, PER_DAY, alerts, audit, balance, done, refused, reserve, settle
 from satisfice.testing.places import Place
 
 LIMIT = 2000

@@ -22,7 +22,7 @@ from satisfice.budgets.ledger.operations import Done, Open, Operation, Result
 from satisfice.budgets.ledger.sqlite import SqliteStore
 from satisfice.budgets.ledger.stores import MemoryStore, Query, Store
 from satisfice.core.errors import StoreError
-from satisfice.testing.ledger import NOON, audit, balance, done, reserve, settle
+from satisfice.testing.ledger_checks import NOON, audit, balance, done, reserve, settle
 from satisfice.testing.places import Place, PostgresServer
 
 RUN = Account("run", limits=(Limit(nanos=1000),))
@@ -72,7 +72,7 @@ from pathlib import Path
 from satisfice.budgets.ledger.sqlite import SqliteStore
 from satisfice.budgets.ledger.stores import Query
 from satisfice.core.errors import StoreError
-from satisfice.testing.ledger import NOON, audit, reserve
+from satisfice.testing.ledger_checks import NOON, audit, reserve
 
 path = Path(sys.argv[1])
 store = SqliteStore(path)

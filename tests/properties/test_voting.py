@@ -14,7 +14,7 @@ from satisfice.budgets.policy import Policy
 from satisfice.budgets.priors import DEFAULT_PRIORS
 from satisfice.budgets.voting import HORIZON, VotingBelief
 from satisfice.budgets.voting_stops import packed, read
-from satisfice.budgets.voting_world import Kind, World, states
+from satisfice.budgets.voting_world import Kind, State, World, states
 from satisfice.core.belief import Priors, Terms
 from satisfice.core.errors import BadSettings
 from satisfice.experiments.stops import stops_of
@@ -184,7 +184,7 @@ def shipped() -> Priors:
     return replace(DEFAULT_PRIORS, stops=stops_of(DEFAULT_PRIORS.kinds, horizon=HORIZON))
 
 
-PRICES = (5.1e-4, 7.9e-4, 0.0023, 0.0071, 0.013, 0.019, 0.034, 0.066, 0.11, 0.21, 0.38, 0.7)
+PRICES = (5.1e-4, 0.0023, 0.013, 0.034, 0.11, 0.38)
 
 
 @settings(max_examples=150)
@@ -248,3 +248,42 @@ def test_a_policy_file_with_spoilt_tables_is_refused_when_it_is_read(tmp_path_fa
     Policy(kinds=((0.5, 0.25, 2, 0.1, 1.0),), stops="AAAA").save(file)
     with pytest.raises(BadSettings, match="not the tables of a policy"):
         Policy.load(file)
+
+
+@given(worlds(), st.lists(st.integers(1, 3), min_size=1, max_size=3), st.integers(0, 2), st.sampled_from([0.0, 0.7]))
+@settings(max_examples=30)
+def test_what_a_stop_rejected_is_what_more_draws_would_bring(
+    kinds: tuple[Kind, ...], counts: list[int], blanks: int, wrong: float
+) -> None:
+    """The gain of m draws taken blindly, against a walk over all sequences."""
+    counts = sorted(counts, reverse=True)
+    plain = Plain(kinds, 0.0, wrong)
+    if plain.evidence(tuple(counts), blanks) <= 1e-12:
+        return
+    found = World(kinds).ahead(belief_state(kinds, tuple(counts)), blanks, wrong, 2)
+    level = {(tuple(counts), blanks): 1.0}
+    for gain in found:
+        after: dict[tuple[tuple[int, ...], int], float] = {}
+        for (now, blank), chance in level.items():
+            for p, to, empty in plain.moves(now, blank):
+                if p > 0:
+                    after[to, empty] = after.get((to, empty), 0.0) + chance * p
+        level = after
+        worth = sum(chance * plain.worth(*place) for place, chance in level.items())
+        assert gain == pytest.approx(worth - plain.worth(tuple(counts), blanks), abs=1e-9)
+
+
+def belief_state(kinds: tuple[Kind, ...], counts: tuple[int, ...]) -> State:
+    return World(kinds).state(counts)
+
+
+def test_a_stop_tells_its_nearest_course_from_the_tables_or_by_itself() -> None:
+    terms = Terms(price=1.0, cost=0.05, steps=100, priors=shipped())
+    free = replace(terms, priors=replace(shipped(), stops=""))
+    belief = VotingBelief(2, 1, 0)
+    for each in (terms, free):
+        assert belief.best(each).size == 0
+        way = belief.rejected(each)
+        assert way.size > 0
+        assert 0 < way.gain < each.price * way.cost
+    assert VotingBelief(2, 1, 0, limit=3).rejected(free).size == 0

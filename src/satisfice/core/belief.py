@@ -85,8 +85,8 @@ class Chain:
     """What recorded draws with verdicts did (`budgets.scored`). A state is how many readable draws there were, n, and
     between which `cuts` the posterior probability of the likeliest answer falls. `right[n][level]`: the share of such
     answers that was right. `moves[n][level]`: the chances of each level after one more. `blank`: the share of draws that
-    were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p stands in
-    for the posterior: votes add nothing to it."""
+    were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p stands
+    in for the posterior: votes add nothing to it."""
 
     cuts: tuple[float, ...]
     right: tuple[tuple[float, ...], ...]
@@ -135,8 +135,8 @@ class Terms:
     `price`: value (probability units) that a dollar must buy. `wrong`: cost of a wrong answer as a share of a
     right one's worth. `cost`: expected dollars of one step. `seconds`: expected seconds of one wave, however wide
     it is. `per_second`: dollars that a second is worth. `steps`: how many steps the purse can pay at their worst.
-    `parts`: where a step is several checks, expected dollars of each. `at_once`: how many steps the provider performs at
-    the same time (0: no limit known); more of them take `seconds` for each such helping.
+    `parts`: where a step is several checks, expected dollars of each. `at_once`: how many steps the provider performs
+    at the same time (0: no limit known); more of them take `seconds` for each such helping.
     """
 
     price: float
