@@ -141,9 +141,9 @@ _HOMES = {
     "core.completions": "Completion Cut Message Model Params Request Response Usage",
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
-    "JournalMismatch LedgerConflict MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable NoAnswer "
-    "NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError TraceMiss "
-    "UnknownName UnpricedModel",
+    "JournalMismatch LedgerConflict MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable "
+    "NoAnswer NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError "
+    "TraceMiss UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
     "core.tools": "ToolSpec",
