@@ -46,9 +46,9 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
     maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model and the 99% quantile of
     their `lengths`, of each recorded verifier what its verdicts teach, and of chains of models when a cascade should go
     on. `stops`: whether to make the tables of when to stop, a second's work, which live runs then need not make
-    (`experiments.stops`; None: where all folds are fitted, since cross-fitting has no use for them). `provenance` holds what it
-    saw and, where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted by fold)
-    of the fitted priors and of the declared ones.
+    (`experiments.stops`; None: where all folds are fitted, since cross-fitting has no use for them). `provenance` holds
+    what it saw and, where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted
+    by fold) of the fitted priors and of the declared ones.
 
     Single draws cannot show agreement, and a prior that was never checked against it must not be called fitted: where
     fewer than 20 (question, model, arm) have two recorded answers, `voting` and `success` stay the declared ones,

@@ -63,8 +63,8 @@ class Ladder:
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """What is known of the rounds of one strategy (its policy curve). `curve`: of the first, second, ... round (the
-    last one stands for those after it) (P(a wrong answer turns right), P(a right one turns wrong)). `fade`: what is left
-    of both chances after a round that changed nothing."""
+    last one stands for those after it) (P(a wrong answer turns right), P(a right one turns wrong)). `fade`: what is
+    left of both chances after a round that changed nothing."""
 
     curve: tuple[tuple[float, float], ...]
     fade: float = 1.0
@@ -83,9 +83,9 @@ class Rounds:
 @dataclass(frozen=True, eq=False)
 class Chain:
     """What recorded draws with verdicts did (`budgets.scored`). A state is how many readable draws there were, n, and
-    between which `cuts` the posterior probability of the likeliest answer falls. `right[n][level]`: the share of
-    such answers that was right. `moves[n][level]`: the chances of each level after one more. `blank`: the share of
-    draws that were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p
+    between which `cuts` the posterior probability of the likeliest answer falls. `right[n][level]`: the share of such
+    answers that was right. `moves[n][level]`: the chances of each level after one more. `blank`: the share of draws
+    that were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p
     stands in for the posterior: votes add nothing to it."""
 
     cuts: tuple[float, ...]
