@@ -37,7 +37,7 @@ layers: install
 	$(BIN)/lint-imports --no-cache --no-logo
 
 unit: install
-	$(BIN)/python -m pytest -m "not long" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 test-long: install
 	$(BIN)/python -m pytest -m long

@@ -9,7 +9,8 @@ Rules, all cross-fitted by fold (the policy, calibration included, is fitted on 
 - UCB-Pandora: nothing learnt, raw scores, `PandoraBelief`; two draws at the least.
 A draw costs the given share of the worth; blank replies are billed. Regret, in points of worth, is against the best
 fixed number of draws in hindsight (0 to 16, answers picked by votes and verdicts together, or by the score alone),
-chosen anew in each of 2,000 resamples of questions. ECE: of P(right) at the stop, ten bins of equal size.
+chosen anew in each of 2,000 resamples of questions. ECE: of P(right) at the stop, ten bins of equal size. Promises:
+where the chain goes on after four draws, the gain that it expects then and the one that came by its stop.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LOOK = 4  # draws after which what the chain promises is held against what came
 GRID = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)
 RESAMPLES, SEED = 2000, 7
 
@@ -47,13 +49,14 @@ RESAMPLES, SEED = 2000, 7
 @dataclass(frozen=True)
 class State:
     """After some draws: the evidence, raw scores of all draws that were readable, best calibrated score, and whether
-    the likeliest answer, and the best-scored one, are right."""
+    the likeliest answer by votes and verdicts, the best-scored one, and the one that the chain gives are right."""
 
     answers: Answers
     raw: tuple[float, ...]
     best: float
     right: bool
     top: bool
+    given: bool
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def world(bank: Bank, fold: int, name: str) -> World:
 def states(bank: Bank, group: Group, name: str, known: World, seed: str) -> list[State]:
     """After 0, 1, ... draws, in a random order."""
     kind, row = bank.questions[group[0]].kind, bank.draws[group]
-    found = [State((), (), 0.0, False, False)]
+    found = [State((), (), 0.0, False, False, False)]
+    chained = Terms(0.0, 0.0, 0, known.priors)
+    bare = replace(chained, priors=replace(known.priors, chains={}))
     counts: dict[str, int] = {}
     first: dict[str, tuple[float, bool]] = {}
     raw: tuple[float, ...] = ()
@@ -99,9 +104,9 @@ def states(bank: Bank, group: Group, name: str, known: World, seed: str) -> list
         counts[draw.key] = counts.get(draw.key, 0) + 1
         first.setdefault(draw.key, (known.verifier.p(said.score, kind), draw.correct))
         answers = tuple(Evidence(n, ((name, first[key][0]),)) for key, n in counts.items())
-        leader = DrawBelief(answers).pick(Terms(0.0, 0.0, 0, known.priors))
-        best, right = max(first.values(), key=lambda pair: pair[0])
-        found.append(State(answers, raw, best, list(first.values())[leader][1], right))
+        belief, truth = DrawBelief(answers), [ok for _, ok in first.values()]
+        best, top = max(first.values(), key=lambda pair: pair[0])
+        found.append(State(answers, raw, best, truth[belief.pick(bare)], top, truth[belief.pick(chained)]))
     return found
 
 
@@ -147,9 +152,12 @@ def main(path: Path, verifier: str, orders: int, only: str) -> None:
     fixed: dict[float, list[Any]] = defaultdict(list)
     drawn: dict[tuple[str, float], list[float]] = defaultdict(list)
     claims: dict[tuple[str, float], list[tuple[float, bool, str]]] = defaultdict(list)
+    promises: dict[float, list[tuple[float, float]]] = defaultdict(list)  # cost -> (promised, came) by question
     for fold in bank.folds:
         known = world(bank, fold, verifier)
-        at = Terms(1.0, 0.0, 0, known.priors)
+        chained = Terms(1.0, 0.0, 0, known.priors)
+        bare = replace(chained, priors=replace(known.priors, chains={}))
+        click.echo(", ".join(f"fold {fold}: {c.by_score=}, {c.kept=}" for c in known.priors.chains.values()), err=True)
         wanted = {k: v for k, v in rules(known, verifier).items() if not only or k in only.split(",")}
         for group in (g for g in bank.draws if bank.questions[g[0]].fold == fold):
             walks = [states(bank, group, verifier, known, f"{SEED}/{group}/{i}") for i in range(orders)]
@@ -162,19 +170,50 @@ def main(path: Path, verifier: str, orders: int, only: str) -> None:
                 for rule, goes in wanted.items():
                     ends = [_end(walk, goes, cost) for walk in walks]
                     by_score = rule in ("Weitzman", "UCB-Pandora")
-                    right = [walk[n].top if by_score else walk[n].right for walk, n in zip(walks, ends, strict=True)]
+                    stops = [walk[n] for walk, n in zip(walks, ends, strict=True)]
+                    right = [s.top if by_score else s.given if rule == "chain" else s.right for s in stops]
+                    at = chained if rule == "chain" else bare
+                    if rule == "chain":
+                        promises[cost] += _promised(walks, ends, verifier, replace(chained, cost=cost))
                     nets[rule][cost].append(float(np.mean([r - cost * n for r, n in zip(right, ends, strict=True)])))
                     drawn[rule, cost].append(float(np.mean(ends)))
-                    for walk, n, ok in zip(walks, ends, right, strict=True):
-                        p = DrawBelief(walk[n].answers, (verifier,)).p(at) if walk[n].answers else None
+                    for stop, ok in zip(stops, right, strict=True):
+                        p = DrawBelief(stop.answers, (verifier,)).p(at) if stop.answers else None
                         if p is not None and not by_score:
                             claims[rule, cost].append((p, ok, group[0]))
     _report(nets, fixed, drawn, claims, len(bank.draws))
+    _kept(promises)
 
 
 def _end(walk: list[State], goes: Goes, cost: float) -> int:
     last = len(walk) - 1
     return next((n for n in range(last) if not goes(walk[n], cost, last - n)), last)
+
+
+def _promised(walks: list[list[State]], ends: list[int], verifier: str, at: Terms) -> list[tuple[float, float]]:
+    """(the gain promised after four draws, what came of it), mean over the orders that go on there; [] if none does."""
+    rows = []
+    for walk, end in zip(walks, ends, strict=True):
+        if end > LOOK and walk[LOOK].answers:
+            left = len(walk) - 1 - LOOK
+            gain = DrawBelief(walk[LOOK].answers, (verifier,), left).best(replace(at, steps=left)).gain
+            rows.append((gain, walk[end].given - walk[LOOK].given))
+    return [(sum(a for a, _ in rows) / len(rows), sum(b for _, b in rows) / len(rows))] if rows else []
+
+
+def _kept(promises: dict[float, list[tuple[float, float]]]) -> None:
+    import numpy as np
+
+    if promises:
+        click.echo("\n| cost | questions that go on after 4 draws | promised | came | came less promised |")
+        click.echo("|---" * 5 + "|")
+    for cost, rows in ((cost, rows) for cost, rows in promises.items() if rows):
+        table = np.asarray(rows)
+        less, n = table[:, 1] - table[:, 0], len(table)
+        means = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), RESAMPLES) @ less / n
+        low, high = np.quantile(means, [0.025, 0.975])
+        shown = " | ".join(f"{x:.3f}" for x in table.mean(axis=0))
+        click.echo(f"| {cost} | {n} | {shown} | {less.mean():+.3f} [{low:+.3f}, {high:+.3f}] |")
 
 
 def _report(nets: Any, fixed: Any, drawn: Any, claims: Any, n: int) -> None:

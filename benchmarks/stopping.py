@@ -1,8 +1,8 @@
-"""When to stop voting: net utility, confidence, calls started, and speed, on recorded draws.
+"""When to stop voting: net utility, confidence and calls started, on recorded draws.
 
     python benchmarks/stopping.py replay mcqa_temperature_10samples.parquet --temperature 0.7
     python benchmarks/stopping.py replay mcqa_temperature_10samples.parquet --model gpt-4 --keep comprehensive
-    python benchmarks/stopping.py speed mcqa_temperature_10samples.parquet
+    python benchmarks/stopping.py started mcqa_temperature_10samples.parquet
 
 Costs are those of a draw as a share of what a right answer is worth; net utility is accuracy less cost times draws.
 Policies are fitted on the other folds. A blank draw costs as any other and has no vote, whatever the rule.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,12 +24,10 @@ import numpy as np
 from scipy.stats import beta
 
 from satisfice.budgets.policy import Policy
-from satisfice.budgets.voting import VotingBelief
 from satisfice.budgets.voting_world import World
 from satisfice.core.belief import Terms
 from satisfice.experiments import Bank, fit, import_file
 from satisfice.experiments.intervals import Interval, clustered
-from satisfice.experiments.kernels import vote
 from satisfice.experiments.vote_replays import Deals, going, replay_votes, rows_of
 
 COSTS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)
@@ -211,6 +208,16 @@ def replay_command(path: str, model: str, temperature: str, keep: str | None, pl
     started(bench, policies)
 
 
+@main.command("started")
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--model", default="gpt-35-turbo")
+@click.option("--temperature", default="0.7")
+def started_command(path: str, model: str, temperature: str) -> None:
+    """Calls started on recorded draws, and nothing else."""
+    bench = opened(path, model, temperature, None)
+    started(bench, crossed(bench))
+
+
 def compare(bench: Bench, policies: dict[int, Policy], halves: dict[int, Policy]) -> None:
     known = rules(bench)
     names = list(known)
@@ -261,61 +268,40 @@ def started(bench: Bench, policies: dict[int, Policy]) -> None:
     most, states = bench.most, rows_of(bench.most).states
     total = np.array([sum(s) for s in states])[:, None] + np.arange(most + 1)[None, :]
     stable = np.array([majority_is_stable(s[0], s[1]) for s in states])[:, None]
-    mine = [(cost, *ours(bench, policies, cost)) for cost in COSTS]
+    mine = [[part.mean(axis=1) for part in ours(bench, policies, cost)] for cost in COSTS]
+    draws, good = (np.stack(columns, axis=1) for columns in zip(*mine, strict=True))  # (questions, costs)
     click.echo("\n| Beta early stop at | its accuracy | finished | started | ours at cost | started", nl=False)
-    click.echo(" | less accuracy than it, points |\n" + "|---" * 7 + "|")
+    click.echo(
+        " | at the cost chosen on the other folds: started | less accuracy than it, points |\n" + "|---" * 8 + "|"
+    )
     for level in BETAS:
         stops, right = bench.run((((stable < level) | (total == 0)) & (total < most)).astype(np.uint8))
-        enough = [row for row in mine if row[2].mean() >= right.mean() - 5e-4] or mine[:1]
-        cost, own, good = enough[-1]
-        less = bench.interval(np.column_stack([right.mean(axis=1) - good.mean(axis=1)]), lambda m: m[:, 0])
-        cells = [f"{level}", f"{right.mean():.3f}", f"{stops.mean():.2f}", f"{most}", f"{cost:g}", f"{own.mean():.2f}"]
+        accuracy = right.mean(axis=1)
+        cost = COSTS[dearest_as_good(good.mean(axis=0)[None, :], np.array([accuracy.mean()]))[0]]
+        again = bench.interval(np.column_stack([good, draws, accuracy]), started_as_good)
+        own, lost = np.zeros(len(accuracy)), np.zeros(len(accuracy))
+        for fold in policies:
+            here = bench.folds == fold
+            at = dearest_as_good(good[~here].mean(axis=0)[None, :], np.array([accuracy[~here].mean()]))[0]
+            own[here], lost[here] = draws[here, at], accuracy[here] - good[here, at]
+        fair = bench.interval(np.column_stack([own]), lambda m: m[:, 0])
+        less = bench.interval(np.column_stack([lost]), lambda m: m[:, 0])
+        cells = [f"{level}", f"{accuracy.mean():.3f}", f"{stops.mean():.2f}", f"{most}", f"{cost:g}"]
+        cells += [f"{x.estimate:.2f} [{x.low:.2f}, {x.high:.2f}]" for x in (again, fair)]
         click.echo("| " + " | ".join([*cells, points(less)]) + " |")
 
 
-@main.command("speed")
-@click.argument("path", type=click.Path(exists=True))
-def speed_command(path: str) -> None:
-    """One decision, warm; draws replayed a second on one core; making tables."""
-    bench = opened(path, "gpt-35-turbo", "0.7", None)
-    begun = time.perf_counter()
-    policy = fit(bench.bank)
-    size = len(policy.model_dump_json(indent=2)) / 1e3
-    click.echo(f"fit with tables, first in the process: {time.perf_counter() - begun:.2f} s; a policy of {size:.0f} kB")
-    begun = time.perf_counter()
-    fit(bench.bank)
-    click.echo(f"again: {time.perf_counter() - begun:.2f} s")
-    belief = VotingBelief(2, 1, 1, 1, others=(1,))
-    for text, priors, steps in (
-        ("shipped tables, 40 draws", policy.priors(), 1 << 20),
-        ("tables on demand, 40 draws", replace(policy.priors(), stops=""), 1 << 20),
-        ("tables on demand, 10 draws", replace(policy.priors(), stops=""), 5),
-    ):
-        terms, once = Terms(0.01, 1.0, steps, priors), []
-        for price in (0.01, 0.012):
-            begun = time.perf_counter()
-            belief.best(replace(terms, price=price))
-            once.append(1e3 * (time.perf_counter() - begun))
-        best = min(timed(lambda terms=terms: belief.best(terms)) for _ in range(5))  # type: ignore[misc]
-        first = f"the first {once[0]:.1f} ms, at another price {once[1]:.1f} ms"
-        click.echo(f"one decision, {text}: {best:.2f} us warm; {first}")
-    rows = rows_of(bench.most)
-    for cost in (0.01, 0.001):
-        go = going(Terms(cost, 1.0, 0, policy.priors()), bench.most)
-        stops, leaders = (np.zeros(bench.orders.shape[:2], dtype=np.uint8) for _ in range(2))
-        rates = []
-        for _ in range(10):
-            begun = time.perf_counter()
-            taken = vote(bench.deals.answers, bench.orders, rows.named, rows.scattered, go, stops, leaders)
-            rates.append(taken / (time.perf_counter() - begun) / 1e6)
-        click.echo(f"replay at cost {cost:g}: {max(rates):.0f} million draws a second (median {np.median(rates):.0f})")
+def dearest_as_good(good: Any, accuracy: Any) -> Any:
+    """Of the costs, the last at which we are not more than .05 points less accurate; the first where none is. For
+    (rows, costs) and (rows,)."""
+    enough = good >= accuracy[:, None] - 5e-4
+    return np.where(enough.any(axis=1), len(COSTS) - 1 - enough[:, ::-1].argmax(axis=1), 0)
 
 
-def timed(call: Callable[[], object], times: int = 100_000) -> float:
-    begun = time.perf_counter()
-    for _ in range(times):
-        call()
-    return 1e6 * (time.perf_counter() - begun) / times
+def started_as_good(means: Any) -> Any:
+    """Draws at that cost, chosen in each row of (accuracies by cost, draws by cost, the other's accuracy)."""
+    many = len(COSTS)
+    return means[np.arange(len(means)), many + dearest_as_good(means[:, :many], means[:, 2 * many])]
 
 
 def points(interval: Interval) -> str:

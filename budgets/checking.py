@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from math import exp, log2
+from math import exp, isnan, log2
 from typing import TYPE_CHECKING
 
 from ..core.belief import STOP, Chain, Channel, Continuation, Priors, Terms
@@ -238,7 +238,7 @@ class DrawBelief:
         if names <= terms.priors.channels.keys() or any(answer.refuted for answer in self.answers):
             return ()
         means = [(sum(p for _, p in a.said) / len(a.said), a.count) for a in self.answers if a.said]
-        return tuple(mean for mean, count in means for _ in range(count))
+        return tuple(mean for mean, count in means for _ in range(count) if not isnan(mean))
 
     def _votes(self, now: Posterior, terms: Terms) -> Continuation:
         """What the votes alone would gain. That gain comes about where the leader is wrong, and verdicts have made

@@ -110,6 +110,7 @@ class ChainPolicy(BaseModel):
     moves: tuple[tuple[tuple[Share, ...], ...], ...]
     blank: Annotated[float, Field(ge=0, lt=1)] = 0.0
     by_score: bool = False
+    kept: Annotated[float, Field(gt=0, le=1)] = 1.0
     questions: int = 0
 
     @model_validator(mode="after")
@@ -125,7 +126,7 @@ class ChainPolicy(BaseModel):
         return self
 
     def chain(self) -> Chain:
-        return Chain(self.cuts, self.right, self.moves, self.blank, self.by_score)
+        return Chain(self.cuts, self.right, self.moves, self.blank, self.by_score, self.kept)
 
 
 class RoundPolicy(BaseModel):

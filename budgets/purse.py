@@ -24,13 +24,13 @@ class Hold:
 
 
 class Purse:
-    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads. `name`: of
-    the account that it stands for, where it is not the request's own."""
+    """Limits, posted spend and pending holds in (nano-dollars, tokens, calls). Safe from several threads. `hint`: it
+    shows what an account of the ledger was last seen to have; the ledger decides, this one refuses nothing."""
 
-    __slots__ = ("_lock", "limit", "name", "overrun", "parent", "pending", "posted")
+    __slots__ = ("_lock", "hint", "limit", "overrun", "parent", "pending", "posted")
 
-    def __init__(self, limit: tuple[int, int, int], parent: Purse | None = None, name: str = "") -> None:
-        self.limit, self.name = limit, name
+    def __init__(self, limit: tuple[int, int, int], parent: Purse | None = None, hint: bool = False) -> None:
+        self.limit, self.hint = limit, hint
         self.parent = parent
         self.posted = [0, 0, 0]
         self.pending = [0, 0, 0]
@@ -45,12 +45,15 @@ class Purse:
             usd = nanos(budget.usd)
         return cls((usd, int(budget.tokens or UNLIMITED), int(budget.calls or UNLIMITED)), parent)
 
-    def room(self) -> tuple[int, int, int]:
-        """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls)."""
+    def room(self, hints: bool = False) -> tuple[int, int, int]:
+        """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls); with `hints`
+        also by what accounts were last seen to have."""
+        if self.hint and not hints:
+            return UNLIMITED, UNLIMITED, UNLIMITED
         (ln, lt, lc), (n, t, c), (hn, ht, hc) = self.limit, self.posted, self.pending
         n, t, c = ln - n - hn, lt - t - ht, lc - c - hc
         if self.parent is not None:
-            pn, pt, pc = self.parent.room()
+            pn, pt, pc = self.parent.room(hints)
             n, t, c = min(n, pn), min(t, pt), min(c, pc)
         return max(0, n), max(0, t), max(0, c)
 
@@ -59,18 +62,6 @@ class Purse:
         with self._lock:
             n, t, c = (p + h + r for p, h, r in zip(self.posted, self.pending, room, strict=True))
             self.limit = n, t, c
-
-    def tightest(self, cap: str) -> Purse:
-        """The level with the least left in one dimension ("usd", "tokens", "calls"), the innermost of equals."""
-        i = ("usd", "tokens", "calls").index(cap)
-        level, best, least = self, self, UNLIMITED << 1
-        while True:
-            left = level.limit[i] - level.posted[i] - level.pending[i]
-            if left < least:
-                best, least = level, left
-            if level.parent is None:
-                return best
-            level = level.parent
 
     def short_of(self, amounts: Amounts) -> str | None:
         """The first dimension in which `amounts` does not fit, or None."""

@@ -45,7 +45,7 @@ class RoundsBelief:
         doubt = 1.0 - (p or 0.0)
         if doubt <= SETTLED or most <= 0:
             return STOP
-        if p is not None and self.curve(terms) is not None:
+        if p is not None and self.reads(terms):
             return self._read(p, most, terms)
         # Rounds follow one another, so that their time adds up like their money.
         spent = terms.cost + terms.seconds * terms.per_second
@@ -59,6 +59,12 @@ class RoundsBelief:
         """What is known of the strategy's rounds."""
         return terms.priors.rounds.get(self.name) if self.name else None
 
+    def reads(self, terms: Terms) -> bool:
+        """Whether rounds are worth what U gains by them: by a curve, or where a wrong answer costs something, so that a
+        rise of P(right) may be worth less than itself (nothing, below the point where abstaining is as good), or more.
+        Only where there is no answer yet is one that passes an exact check right."""
+        return self.curve(terms) is not None or terms.wrong > 0
+
     def missed(self, terms: Terms, n: int) -> tuple[float, ...]:
         """P(a round leaves a wrong answer wrong | so did all before), for each of the next `n`."""
         curve = self.curve(terms)
@@ -67,9 +73,13 @@ class RoundsBelief:
         return tuple(1.0 - heal for heal, _ in curve.ahead(self.done, self.stalled, n))
 
     def after(self, p: float, terms: Terms, n: int) -> list[float]:
-        """P(right) after 0 to `n` rounds, by the curve."""
+        """P(right) after 0 to `n` rounds, by the curve; without one right answers stay."""
         found, curve = [p], self.curve(terms)
-        for heal, hurt in curve.ahead(self.done, self.stalled, n) if curve is not None else ():
+        if curve is not None:
+            turns = curve.ahead(self.done, self.stalled, n)
+        else:
+            turns = tuple((1.0 - lost, 0.0) for lost in self.missed(terms, n))
+        for heal, hurt in turns:
             p = p * (1.0 - hurt) + (1.0 - p) * heal
             found.append(p)
         return found

@@ -4,7 +4,8 @@ The reservation price of a belief is the highest price of value at which one mor
 arms that do not bear on one another a Gittins index (Gittins 1979), here in value per dollar, and the highest goes
 first. Of ways that do bear on one another the one with the highest net is the best where the purse can pay for all that
 is worth its price; where it cannot, the money itself is scarce, and what each dollar buys decides: fractional
-knapsack's greedy order, with indices in place of weights.
+knapsack's greedy order, with indices in place of weights. A large item may no longer fit behind small ones that each
+buy more for a dollar: greedy order is kept to as long as the best way still fits, else that goes first.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from math import ceil, inf, log
 from ..core.belief import STOP, Belief, Continuation, Terms
 
 ENOUGH = 1 << 20  # steps of a purse that is no limit
-HALVINGS, NEAR = 60, 1e-9
+TRIES, NEAR = 16, 1e-9
 SCARCE = 0.05  # share of its net that a course must lose to the purse's limit for money to count as scarce
 
 
 def reserve(belief: Belief, terms: Terms) -> float:
-    """The highest price at which `belief` still goes on, 0 where it does at none, by its own `reserve(terms)` or by
-    bisection over the terms' price."""
+    """The highest price at which `belief` still goes on, 0 where it does at none, by its own `reserve(terms)` or
+    from below: what the best way on at one price breaks even at is a higher one (Dinkelbach 1967), a handful of tries
+    in all."""
     own: Callable[[Terms], float] | None = getattr(belief, "reserve", None)
     if own is not None:
         return own(terms)
@@ -30,17 +32,27 @@ def reserve(belief: Belief, terms: Terms) -> float:
     if spent <= 0:
         return inf if _goes(belief, terms) else 0.0
     # Value is at most 1 + wrong: no step can be worth more than that.
-    low, high = 0.0, (1.0 + terms.wrong) / spent
-    if terms.steps <= 0 or not _goes(belief, replace(terms, price=NEAR * high)):
+    high = (1.0 + terms.wrong) / spent
+    if terms.steps <= 0:
         return 0.0
     if _goes(belief, replace(terms, price=2 * high)):
         return inf  # it was told to go on, whatever that buys
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _goes(belief, replace(terms, price=middle)) else (low, middle)
-        if high - low <= NEAR * high:
-            break
-    return low
+    low = 0.0
+    for price in (terms.price, NEAR * high):
+        for _ in range(TRIES):
+            at = replace(terms, price=price)
+            way = belief.best(at)
+            paid = way.cost + way.seconds * terms.per_second
+            if not way.size or way.net(at) <= 0.0 or paid <= 0:
+                break
+            low = max(low, price)
+            price = way.gain / paid
+            if price <= low * (1 + NEAR):
+                break
+            low = price
+        if low > 0:
+            return low
+    return 0.0
 
 
 def apart(ways: Sequence[tuple[Belief, Terms, Continuation]]) -> bool:
@@ -64,6 +76,16 @@ def dearest(ways: Sequence[tuple[Belief, Terms, Continuation]]) -> int:
     worth = [way.size > 0 and way.net(terms) > 0.0 for _, terms, way in ways]
     found = [reserve(belief, terms) if ok else -1.0 for ok, (belief, terms, _) in zip(worth, ways, strict=True)]
     return max(range(len(found)), key=lambda i: found[i])
+
+
+def leaves(ways: Sequence[tuple[Belief, Terms, Continuation]], first: int, best: int) -> bool:
+    """Whether the next wave of way `best` can still be paid after that of way `first`. What the purse holds is read
+    from the steps that it can pay, whole steps of the dearest at the least."""
+    if first == best:
+        return True
+    purse = max(terms.steps * terms.cost for _, terms, _ in ways)
+    (_, spent, one), (_, wanted, other) = ways[first], ways[best]
+    return one.size * spent.cost + other.size * wanted.cost <= purse * (1 + NEAR)
 
 
 def _goes(belief: Belief, terms: Terms) -> bool:

@@ -2,25 +2,33 @@
 
 One model of the world gives both (`voting_world`), so that the expected P(right) of a fixed answer does not change by
 drawing, and no gain is a phantom. The continuation is dynamic programming over the counts and the blanks
-(`voting_tables`). Where the policy brings tables for its prior (`voting_stops`), it is read from them: a look-up.
-Else the table of this price is made once, and kept.
+(`voting_tables`). Where there are tables made beforehand for the prior (`voting_stops`), it is read from them: a
+look-up. Else the tables of the two prices nearest to this one are made once, and kept (`voting_kept`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from math import ceil, inf
 
 from ..core.belief import STOP, Continuation, Priors, Terms
-from .voting_stops import Stops, read
-from .voting_tables import WIDEST, Grid, Table
+from .priors import DEFAULT_PRIORS
+from .voting_kept import tables_of
+from .voting_stops import Stops, declared, read
+from .voting_tables import WIDEST
 from .voting_world import State, World
 
 __all__ = ["HORIZON", "WIDEST", "VotingBelief"]
 
 HORIZON = 40  # draws that the tables look ahead to; DESIGN measured no gain from more at one model
 AHEAD, SLIGHT = 4, 1e-6  # draws that a rejected course may have, and the gain below which it had none
-FEWER = 24  # the same where waves are weighed: tables of waves cost as many times more as waves are wide
+# Tables of waves cost as many times more as waves are wide: they end at the first of these that is FEWER draws away.
+FEWER, BLOCKS = 12, (24, 32, HORIZON)
+NOTHING = 0.02  # share of a draw's price below which a wave's is as good as none: draws are then taken one by one
+# Draws that a purse must pay for each one that a course is expected to take, for that course to be as good as it is
+# where nothing ends it: within .002 (`benchmarks/stopping_speed.py short`).
+ROOM = 6.0
+SHORT = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, HORIZON)  # draws ahead that tables are made for where a purse ends sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +51,79 @@ class VotingBelief:
         return known.world.p(known.state(self), self.blanks)
 
     def best(self, terms: Terms) -> Continuation:
-        votes = self.first + self.second + self.rest
-        drawn = votes + self.blanks
-        steps = min(terms.steps, self.limit - drawn, HORIZON - drawn)
+        steps = self._left(terms)
+        if steps <= 0 or terms.step_price + terms.wave_price >= 1.0:  # no answer is worth more than 1
+            return STOP
+        known = _known(terms.priors)
+        state = known.state(self)
+        widest = min(WIDEST, terms.at_once or WIDEST)
+        waves = widest > 1 and terms.wave_price > NOTHING * terms.step_price
+        way, whole = None, False
+        if known.stops is not None and not terms.wrong:
+            most = self._most(steps)
+            way = known.stops.look_up(state, self.blanks, terms, most)
+            price = terms.step_price + terms.wave_price
+            whole = way is not None and known.stops.longest(state, self.blanks, price) <= most
+        if way is not None and whole and not waves:
+            return way
+        made = self._made(known, state, steps, terms, widest if waves else 1)
+        return made if way is None or made.net(terms) >= way.net(terms) else way
+
+    def rejected(self, terms: Terms) -> Continuation:
+        """The course that came nearest to being worth its price, of a state that stops: from the tables made
+        beforehand where they decided, else of up to four more draws taken blindly. `STOP` where nothing that the purse
+        can pay would have brought anything."""
+        steps = self._left(terms)
         if steps <= 0:
             return STOP
         known = _known(terms.priors)
         state = known.state(self)
-        if known.stops is not None and drawn + steps == HORIZON and not terms.wrong and not terms.wave_price:
-            way = known.stops.look_up(state, self.blanks, terms)
-            if way is not None:
-                return way
-        # Where blanks are not modelled a vote costs as many draws as it has so far.
-        blind = known.world.blind
-        dearer = (drawn + 1) / (votes + 1) if blind and self.blanks else 1.0
-        widest = min(WIDEST, terms.at_once or WIDEST)
-        asked = terms.step_price * dearer, terms.wave_price, terms.wrong, (votes if blind else drawn) + steps, widest
-        table = known.tables.get(asked) or known.table(*asked, drawn)
-        way = table.look_up(state, self.blanks, terms)
-        if dearer == 1.0 and way.size <= steps:
-            return way
-        return Continuation(min(way.size, steps), way.gain, way.cost * dearer, way.seconds)
-
-    def rejected(self, terms: Terms) -> Continuation:
-        """The course that came nearest to being worth its price, of a state that stops: from the policy's tables, else
-        of up to four more draws taken blindly."""
-        known = _known(terms.priors)
-        state = known.state(self)
         if known.stops is not None and not terms.wrong:
-            way = known.stops.rejected(state, self.blanks, terms)
-            if way is not None:
+            way = known.stops.rejected(state, self.blanks, terms, self._most(steps))
+            if way is not None and way.size and way.net(terms) <= 0:
                 return way
-        draws = min(terms.steps, self.limit - self.first - self.second - self.rest - self.blanks, AHEAD)
-        if draws <= 0:
-            return STOP
-        gains = known.ahead(state, self.blanks, terms.wrong)[:draws]
-        m = max(range(len(gains)), key=lambda i: gains[i] - (i + 1) * terms.step_price)
-        if gains[m] <= SLIGHT:
-            m = max(range(len(gains)), key=lambda i: gains[i])
-        if gains[m] <= SLIGHT:
-            return STOP
-        return Continuation(m + 1, gains[m], (m + 1) * terms.cost, terms.seconds)
+        dearer, ways = self._dearer(known), []
+        for m, gain in enumerate(known.ahead(state, self.blanks, terms.wrong)[: min(steps, AHEAD)], start=1):
+            waves = ceil(m / (terms.at_once or m)) if terms.per_second else m
+            ways.append(Continuation(m, gain, m * terms.cost * dearer, waves * terms.seconds))
+        ways = [way for way in ways if way.gain > SLIGHT and way.net(terms) <= 0]
+        return max(ways, key=lambda way: way.net(terms), default=STOP)
+
+    def _left(self, terms: Terms) -> int:
+        """Draws that may still be taken."""
+        drawn = self.first + self.second + self.rest + self.blanks
+        return min(terms.steps, self.limit - drawn, HORIZON - drawn)
+
+    def _most(self, steps: int) -> float:
+        """Draws that a course of the tables made beforehand may be expected to take."""
+        whole = self.first + self.second + self.rest + self.blanks + steps == HORIZON
+        return inf if whole else steps / ROOM
+
+    def _dearer(self, known: _Known) -> float:
+        """Draws for a vote. Where blanks are not modelled a vote costs as many as it has so far."""
+        votes = self.first + self.second + self.rest
+        return (votes + self.blanks + 1) / (votes + 1) if known.world.blind else 1.0
+
+    def _made(self, known: _Known, state: State, steps: int, terms: Terms, widest: int) -> Continuation:
+        """The best way on by tables made on demand: the better of the two that are made for prices near to this."""
+        votes, dearer = self.first + self.second + self.rest, self._dearer(known)
+        drawn = votes if known.world.blind else votes + self.blanks
+        whole = votes + self.blanks + steps == HORIZON
+        horizon = drawn + (steps if whole else max(n for n in SHORT if n <= steps))
+        if widest > 1 and not known.world.blind:
+            horizon = min(horizon, next((n for n in BLOCKS if n >= drawn + FEWER), HORIZON))
+        step, wave = terms.step_price * dearer, terms.wave_price
+        if widest == 1:
+            step, wave = step + wave * dearer, 0.0
+        best, most = STOP, 0.0
+        for table in tables_of(known.world, step, wave, terms.wrong, horizon, widest):
+            way = table.look_up(state, self.blanks, terms)
+            if way.size:
+                seconds = way.seconds * dearer if not wave else way.seconds
+                way = Continuation(min(way.size, steps), way.gain, way.cost * dearer, seconds)
+                if way.net(terms) > most:
+                    best, most = way, way.net(terms)
+        return best
 
     def counts(self) -> tuple[int, ...]:
         """How often each answer was given, the highest first."""
@@ -96,8 +136,8 @@ class _Known:
 
     def __init__(self, priors: Priors) -> None:
         self.priors, self.world = priors, World.of(priors)
-        self.stops: Stops | None = read(priors.stops) if priors.stops else None
-        self.tables: dict[tuple[float, float, float, int, int], Table] = {}  # by the very prices asked at
+        text = priors.stops or (declared() if priors.kinds == DEFAULT_PRIORS.kinds else "")
+        self.stops: Stops | None = read(text) if text else None
         self.states: dict[tuple[int, int, int, tuple[int, ...]], State] = {}
         self._gains: dict[tuple[State, int, float], tuple[float, ...]] = {}
 
@@ -117,14 +157,6 @@ class _Known:
             if len(self.states) >= 1 << 16:
                 self.states.clear()
             found = self.states[key] = self.world.state(_scaled(votes.counts()))
-        return found
-
-    def table(self, step: float, wave: float, wrong: float, horizon: int, widest: int, drawn: int) -> Table:
-        far = horizon if not wave or self.world.blind else min(horizon, max(FEWER, drawn + 1))
-        found = _table(self.world, _rounded(step), _rounded(wave), _rounded(wrong), far, widest if wave else 1)
-        if len(self.tables) >= 4096:
-            self.tables.clear()
-        self.tables[step, wave, wrong, horizon, widest] = found
         return found
 
 
@@ -150,18 +182,3 @@ def _known(priors: Priors) -> _Known:
             _kept.clear()
         found = _kept[id(priors)] = _Known(priors)
     return found
-
-
-@lru_cache(maxsize=64)
-def _grid(world: World) -> Grid:
-    return Grid(world)
-
-
-@lru_cache(maxsize=512)
-def _table(world: World, step: float, wave: float, wrong: float, horizon: int, widest: int) -> Table:
-    return Table(_grid(world), step, wave, wrong, horizon, widest)
-
-
-def _rounded(price: float) -> float:
-    """Two significant digits: prices drift with every call's length, tables should not."""
-    return float(f"{price:.1e}") if price > 1e-12 else 0.0

@@ -16,6 +16,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.resources import files
+from math import inf
 from typing import TypeAlias
 
 from ..core.belief import STOP, Continuation, Terms
@@ -37,31 +39,42 @@ class Stops:
     ) -> None:
         self.prices, self.rows, self.gains, self.draws = tuple(prices), rows, gains, draws
 
-    def look_up(self, state: State, blanks: int, terms: Terms) -> Continuation | None:
-        """The best way on; None where these tables cannot tell."""
-        price = terms.step_price
+    def look_up(self, state: State, blanks: int, terms: Terms, most: float = inf) -> Continuation | None:
+        """The best way on, one draw at a time, that is expected to take at most `most` draws: `STOP` where none is
+        worth its price, None where these tables cannot tell."""
+        price = terms.step_price + terms.wave_price
         prices = self.prices
         row = self.rows.get((state, blanks))
         if row is None or price < prices[0]:
             return None
-        high = bisect_right(prices, price)
-        best, gain, draws = 0.0, 0.0, 0.0
-        for i in (high - 1, high):
-            if i < len(prices):
-                value, length = self.gains[row + i] * GAINS, self.draws[row + i] * DRAWS
-                net = value - price * length
-                if net > best:
-                    best, gain, draws = net, value, length
+        best, gain, draws, seen = 0.0, 0.0, 0.0, 0
+        for i in range(bisect_right(prices, price) - 1, len(prices)):
+            length = self.draws[row + i] * DRAWS
+            if length > most:
+                continue
+            value = self.gains[row + i] * GAINS
+            net = value - price * length
+            if net > best:
+                best, gain, draws = net, value, length
+            seen += 1
+            if seen == 2:
+                break
         return Continuation(1, gain, draws * terms.cost, draws * terms.seconds) if best > 0 else STOP
 
-    def rejected(self, state: State, blanks: int, terms: Terms) -> Continuation | None:
+    def longest(self, state: State, blanks: int, price: float) -> float:
+        """Draws expected of the longer of the ways that `look_up` weighs at this price; 0 where these tables cannot
+        tell."""
+        row = self.rows.get((state, blanks))
+        return self.draws[row + max(0, bisect_right(self.prices, price) - 1)] * DRAWS if row is not None else 0.0
+
+    def rejected(self, state: State, blanks: int, terms: Terms, most: float = inf) -> Continuation | None:
         """The way on at the highest price at which there is one, of a place that stops; None as `look_up`."""
         row = self.rows.get((state, blanks))
         if row is None:
             return None
         for i in range(len(self.prices) - 1, -1, -1):
-            if self.gains[row + i]:
-                length = self.draws[row + i] * DRAWS
+            length = self.draws[row + i] * DRAWS
+            if self.gains[row + i] and length <= most:
                 return Continuation(1, self.gains[row + i] * GAINS, length * terms.cost, length * terms.seconds)
         return STOP
 
@@ -108,10 +121,8 @@ def read(text: str) -> Stops:
             raise ValueError("prices must rise")
     except (ValueError, binascii.Error, zlib.error, struct.error) as error:
         raise BadSettings(f"stops: not the tables of a policy: {error}") from error
-    rows = {}
-    for i in range(count):
-        a, b, c, d, once, blanks = data[at + 6 * i : at + 6 * i + 6]
-        rows[(a, b, c, d, once), blanks] = i * width
+    found = struct.iter_unpack("6B", data[at : at + 6 * count])
+    rows = {((a, b, c, d, once), blanks): i * width for i, (a, b, c, d, once, blanks) in enumerate(found)}
     at += 6 * count
     size = width * count
     gains, draws = (_by_row(data[start : start + 2 * size], width, count) for start in (at, at + 2 * size))
@@ -119,10 +130,17 @@ def read(text: str) -> Stops:
 
 
 def _by_row(data: bytes, width: int, count: int) -> array[int]:
-    high, low, size = data[: width * count], data[width * count :], width * count
-    found = array("H", bytes(2 * size))
+    """What `_by_column` packed."""
+    size = width * count
+    little = struct.pack("=H", 1) == b"\1\0"
+    mixed = bytearray(2 * size)
     for j in range(width):
-        for i in range(count):
-            k = j * count + i
-            found[i * width + j] = high[k] << 8 | low[k]
-    return found
+        mixed[2 * j + little :: 2 * width] = data[j * count : (j + 1) * count]
+        mixed[2 * j + (not little) :: 2 * width] = data[size + j * count : size + (j + 1) * count]
+    return array("H", bytes(mixed))
+
+
+@lru_cache(maxsize=1)
+def declared() -> str:
+    """The tables of the declared prior, that come with the package (`experiments.stops` makes them)."""
+    return files(__package__ or "").joinpath("voting_declared.txt").read_text(encoding="ascii").strip()

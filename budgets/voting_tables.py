@@ -13,6 +13,9 @@ from ..core.belief import STOP, Continuation, Terms
 from .voting_world import State, World, moves, states
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .voting_world import Floats, Whole
 
 WIDEST = 16  # the widest wave that is considered
@@ -35,11 +38,16 @@ class Grid:
         """Makes the levels up to `horizon` draws."""
         import numpy as np
 
-        world = self.world
-        for draws in range(len(self.right), horizon + 1):
-            here = states(draws, world.close, world.open)
+        world, first = self.world, len(self.right)
+        if horizon < first:
+            return
+        # The evidence of all new levels at once: most of its time on small ones goes into calls.
+        fresh = [states(draws, world.close, world.open) for draws in range(first, horizon + 1)]
+        cuts = np.cumsum([len(here) for here in fresh])[:-1].tolist()
+        both = world.evidence(np.array([state for here in fresh for state in here]))
+        self._parts += zip(*(np.split(part, cuts) for part in both), strict=True)
+        for draws, here in enumerate(fresh, first):
             self.index.append({state: i for i, state in enumerate(here)})
-            self._parts.append(world.evidence(np.array(here)))
             blocks = [(draws, 0)] if world.blind else [(draws - blanks, blanks) for blanks in range(draws + 1)]
             sizes = [len(self.index[votes]) for votes, _ in blocks]
             self.offsets.append([0, *np.cumsum(sizes)[:-1].tolist()])
@@ -80,7 +88,7 @@ class Grid:
 
 class Table:
     """The best continuation of every state at one price: wave sizes (at most `widest`; where a wave costs nothing, 1),
-    gains, expected draws and waves."""
+    gains, expected draws and waves. Figures are kept of the states that go on; `nbytes`: what that takes."""
 
     def __init__(self, grid: Grid, step: float, wave: float, wrong: float, horizon: int, widest: int = WIDEST) -> None:
         import numpy as np
@@ -88,18 +96,15 @@ class Table:
         grid.grow(horizon)
         self.grid, self.horizon = grid, horizon
         widest = widest if wave > 0 else 1
-        count = horizon + 1
-        self.size: list[Whole] = [np.zeros(0, dtype=np.int64)] * count
-        self.gain: list[Floats] = [np.zeros(0)] * count
-        self.draws: list[Floats] = [np.zeros(0)] * count
-        self.waves: list[Floats] = [np.zeros(0)] * count
+        self.size: list[NDArray[np.uint8]] = [np.zeros(0, dtype=np.uint8)] * (horizon + 1)
+        self.figures: list[Floats] = [np.zeros((0, 3))] * (horizon + 1)  # (states that go on x gain, draws, waves)
         # ahead[m]: (states x 4) value, utility, draws and waves expected after m draws taken blindly from here.
         ahead: list[Floats] = []
         for n in range(horizon, -1, -1):
             p = grid.right[n]
             stop = np.maximum(0.0, p - (1.0 - p) * wrong)
             best = np.stack([stop, stop, np.zeros_like(stop), np.zeros_like(stop)], axis=1)
-            size = np.zeros(len(stop), dtype=np.int64)
+            size = np.zeros(len(stop), dtype=np.uint8)
             blind: list[Floats] = []
             if n < horizon:
                 places, odds = grid.moves[n]
@@ -111,14 +116,33 @@ class Table:
                     size[better] = m
                     fresh = np.stack([net, rows[:, 1], rows[:, 2] + m, rows[:, 3] + 1], axis=1)
                     best = np.where(better[:, None], fresh, best)
-            self.size[n], self.gain[n] = size, best[:, 1] - stop
-            self.draws[n], self.waves[n] = best[:, 2], best[:, 3]
+            self.size[n] = size
+            self.figures[n] = (best[:, 1:] - np.stack([stop, 0 * stop, 0 * stop], axis=1))[size > 0]
             ahead = [best, *blind]
+        self.nbytes = sum(size.nbytes + rows.nbytes for size, rows in zip(self.size, self.figures, strict=True))
+
+    @property
+    def gain(self) -> list[Floats]:
+        """Of each level, (states,): the gain of the best way on."""
+        return [self._whole(n, 0) for n in range(self.horizon + 1)]
+
+    @property
+    def draws(self) -> list[Floats]:
+        """Of each level, (states,): the draws expected of the best way on."""
+        return [self._whole(n, 1) for n in range(self.horizon + 1)]
+
+    def _whole(self, level: int, column: int) -> Floats:
+        import numpy as np
+
+        found: Floats = np.zeros(len(self.size[level]))
+        found[self.size[level] > 0] = self.figures[level][:, column]
+        return found
 
     def look_up(self, state: State, blanks: int, terms: Terms) -> Continuation:
         level, i = self.grid.place(state, blanks)
         size = int(self.size[level][i])
         if size == 0:
             return STOP
-        cost, seconds = float(self.draws[level][i]) * terms.cost, float(self.waves[level][i]) * terms.seconds
-        return Continuation(size, float(self.gain[level][i]), cost, seconds)
+        row = int((self.size[level][:i] > 0).sum())
+        gain, draws, waves = self.figures[level][row].tolist()
+        return Continuation(size, gain, draws * terms.cost, waves * terms.seconds)

@@ -36,7 +36,7 @@ class WaveBelief:
         doubt = 1.0 - (p or 0.0)
         if doubt <= SETTLED:
             return STOP
-        if p is not None and self.rounds.curve(terms) is not None:
+        if p is not None and self.rounds.reads(terms):
             return self._read(p, most, terms)
         rounds, missed, size = self.rounds, 1.0, 0
         for lost in self.rounds.missed(terms, most):
@@ -53,7 +53,7 @@ class WaveBelief:
     def _read(self, p: float, most: int, terms: Terms) -> Continuation:
         """By the strategy's curve: as many at once as each, one more, is worth its money, and after them one by one."""
         values = [terms.value(then) for then in self.rounds.after(p, terms, min(terms.steps, self.rounds.left, COURSE))]
-        size, best = 1, STOP
+        size, best, most = 1, STOP, min(most, len(values) - 1)
         while size < most and values[size + 1] - values[size] > terms.price * terms.cost:
             size += 1
         for m in range(size, len(values)):

@@ -4,20 +4,22 @@ Each question's readable draws are dealt in a few random orders. After each draw
 posterior; the probability of its likeliest answer falls on one of ten levels. Counted are how often the likeliest
 answer was right, and where one more draw led. Shares right rise with the level (pool adjacent violators) and are drawn
 to the level's own over all numbers of draws, as transitions are, where there are few. The same is counted of the
-best-scored answer, and of the two chains the one that is worth more is kept.
+best-scored answer. How much of the gains that a chain promises comes is seen on questions that it was not fitted on
+(`ChainPolicy.kept`), and of the two chains the one whose stops were worth more on those is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..budgets.evidence import Evidence, posterior
 from ..budgets.policy import ChainPolicy, VerifierPolicy
-from ..budgets.scored import course
-from ..core.belief import Priors, Terms
+from ..budgets.scored import table
+from ..core.belief import Priors
 from .bank import Bank, Group
 from .curving import falling
 
@@ -31,6 +33,8 @@ LEVELS, ORDERS, MOST_DRAWS = 10, 2, 32
 SMOOTHING = 5.0  # questions' worth of what holds for all numbers of draws
 PRICES = (0.001, 0.003, 0.01, 0.03)  # of a draw, at which two ways of choosing the answer are compared
 FEWEST, LEAST_DRAWS = 60, 3  # questions, and readable draws of each, below which no chain is made
+PARTS = 5  # of the questions, each judged by a chain that was fitted on the others
+LEAST_KEPT, SURE = 0.05, 2.0  # of promises; standard errors below 1 from which they are believed not to be kept in full
 
 
 def fit_chains(
@@ -51,14 +55,14 @@ def fit_chains(
         dealt = [(group, row) for group, row in rows if len(row) >= usual]
         if len(dealt) >= FEWEST and usual >= LEAST_DRAWS:
             dealt_so = [_dealt(row, usual, f"{seed}/{group}", orders) for group, row in dealt]
-            blank = blanks / max(1, draws)
+            blank, parts = blanks / max(1, draws), _parts([bank.questions[group[0]].fold for group, _ in dealt])
             found[name] = max(
                 (
-                    _chain([[list(walk(r)) for r in row] for row in dealt_so], blank, by_score)
+                    _judged(_Walks.of([[list(walk(r)) for r in row] for row in dealt_so]), parts, blank, by_score)
                     for by_score, walk in ((False, partial(_weighed, name=name, priors=known)), (True, _scored))
                 ),
-                key=_worth,
-            )
+                key=lambda pair: pair[1],
+            )[0]
     return found
 
 
@@ -90,10 +94,71 @@ def _dealt(row: Dealt, most: int, seed: str, orders: int) -> list[Dealt]:
     return [Random(f"{seed}/{i}").sample(row, len(row))[:most] for i in range(orders)]
 
 
-def _worth(chain: ChainPolicy) -> float:
-    """What the best course from the start is worth, mean over some prices."""
-    terms = [Terms(price, 1.0, len(chain.right), Priors(())) for price in PRICES]
-    return sum(course(chain.chain(), 0, 0.0, at, len(chain.right)).net(at) for at in terms)
+def _parts(folds: list[int]) -> list[int]:
+    """The part of each question: folds stay together, as they keep together what belongs together."""
+    ranks = {fold: i for i, fold in enumerate(sorted(set(folds)))}
+    return [(ranks[fold] if len(ranks) > 1 else i) % PARTS for i, fold in enumerate(folds)]
+
+
+@dataclass(frozen=True)
+class _Walks:
+    """(questions, orders, draws) of the leader's p, and of whether it is right (0, 1)."""
+
+    p: Floats
+    right: Floats
+
+    @classmethod
+    def of(cls, states: list[States]) -> _Walks:
+        import numpy as np
+
+        pairs = np.asarray(states, dtype=float)
+        return cls(pairs[..., 0], pairs[..., 1])
+
+
+def _judged(walks: _Walks, parts: list[int], blank: float, by_score: bool) -> tuple[ChainPolicy, float]:
+    """The chain of all questions with the share of promises that others like it kept, and what those are worth: mean
+    net over some prices, each question by the chain of the other parts."""
+    import numpy as np
+
+    part, each = np.asarray(parts), []
+    for k in sorted(set(parts)):
+        rest = _Walks(walks.p[part != k], walks.right[part != k])
+        each.append((_Walks(walks.p[part == k], walks.right[part == k]), _chain(rest, blank, by_score)))
+    promised, came, _ = (np.concatenate(rows) for rows in zip(*(_played(*one) for one in each), strict=True))
+    kept = _kept(promised, came)
+    nets = [_played(mine, chain.model_copy(update={"kept": kept}))[2] for mine, chain in each]
+    return _chain(walks, blank, by_score).model_copy(update={"kept": kept}), float(np.concatenate(nets).mean())
+
+
+def _kept(promised: Floats, came: Floats) -> float:
+    """The share of promises kept, by question; 1 where there are too few to tell it from that."""
+    if promised.sum() <= 0:
+        return 1.0
+    share = float(came.sum() / promised.sum())
+    error = float(((came - share * promised) ** 2).sum() ** 0.5 / promised.sum())
+    return round(max(share, LEAST_KEPT), 6) if share + SURE * error < 1.0 else 1.0
+
+
+def _played(walks: _Walks, chain: ChainPolicy) -> tuple[Floats, Floats, Floats]:
+    """By question, mean over orders and prices: gains promised in all states after a first draw in which the chain goes
+    on, what came of them by its stop, and the net at the stop."""
+    import numpy as np
+
+    level = np.searchsorted(np.asarray(chain.cuts), walks.p, side="right")
+    last = level.shape[2] - 1
+    found = []
+    for price in PRICES:
+        size, gain = table(chain.chain(), last + 1, price / (1.0 - chain.blank))
+        goes = np.stack([size[n + 1][level[:, :, n]] > 0 for n in range(last)], axis=2)
+        going = np.cumprod(goes, axis=2)  # after draw 1, 2, ...: has not stopped yet
+        stop = going.sum(axis=2)
+        at = np.take_along_axis(walks.right, stop[:, :, None], axis=2)
+        hoped = np.stack([gain[n + 1][level[:, :, n]] for n in range(last)], axis=2)
+        rows = ((going * hoped).sum(axis=2), (going * (at - walks.right[:, :, :last])).sum(axis=2))
+        net = at[:, :, 0] - price * (stop + 1) / (1.0 - chain.blank)
+        found.append([row.mean(axis=1) for row in (*rows, net)])
+    promised, came, nets = np.mean(found, axis=0)
+    return promised, came, nets
 
 
 def _scored(row: Dealt) -> Iterator[tuple[float, bool]]:
@@ -116,11 +181,10 @@ def _weighed(row: Dealt, name: str, priors: Priors) -> Iterator[tuple[float, boo
         yield now.p(leader), list(first.values())[leader][1]
 
 
-def _chain(states: list[States], blank: float, by_score: bool) -> ChainPolicy:
+def _chain(walks: _Walks, blank: float, by_score: bool) -> ChainPolicy:
     import numpy as np
 
-    p = np.asarray([[[at for at, _ in walk] for walk in row] for row in states])  # (questions, orders, draws)
-    right = np.asarray([[[ok for _, ok in walk] for walk in row] for row in states], dtype=float)
+    p, right = walks.p, walks.right
     cuts = np.unique(np.quantile(p, np.linspace(0, 1, LEVELS + 1)[1:-1]).round(9))
     level = np.searchsorted(cuts, p, side="right")
     share = 1.0 / p.shape[1]

@@ -66,7 +66,7 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
     counts = sum(by_fold.values(), Counter())
     groups = counts.total()
     facts: dict[str, str | int | float] = {
-        "bank": str(bank.path or "in memory"),
+        "bank": bank.path.resolve().name if bank.path else "in memory",
         "questions": len(seen.questions),
         "draws": sum(map(len, seen.draws.values())),
         "groups": groups,

@@ -204,7 +204,7 @@ class BankTariff:
     def cost(self, sample: Sample, usage: Usage) -> int:
         return NOMINAL  # asked only for a draw whose cost is unknown
 
-    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None:
+    def observe(self, sample: Sample, usage: Usage, seconds: float, cut: bool = False) -> None:
         """Nothing is learnt: the bank's mean is known already."""
 
 

@@ -1,4 +1,7 @@
-"""Stops: the tables that come with a policy, made offline (`budgets.voting_stops` reads them)."""
+"""Stops: the tables that come with a policy, made offline (`budgets.voting_stops` reads them).
+
+Those of the declared prior come with the package: `python -m satisfice.experiments.stops` writes them anew.
+"""
 
 from __future__ import annotations
 
@@ -56,3 +59,14 @@ def flat(grid: Grid, horizon: int) -> tuple[Floats, Whole, Floats, int]:
     places = np.concatenate([places + starts[n + 1] for n, (places, _) in enumerate(grid.moves[:horizon])])
     odds = np.concatenate([odds for _, odds in grid.moves[:horizon]])
     return np.concatenate(grid.right[: horizon + 1]), places, odds, int(starts[horizon])
+
+
+if __name__ == "__main__":
+    from importlib.resources import files
+    from pathlib import Path
+
+    from ..budgets.priors import DEFAULT_PRIORS
+
+    Path(str(files("satisfice.budgets").joinpath("voting_declared.txt"))).write_text(
+        stops_of(DEFAULT_PRIORS.kinds) + "\n"
+    )

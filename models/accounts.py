@@ -10,7 +10,7 @@
     parent = "global"
     limits = [{usd = "100.00", per = "month"}, {tokens = 1000000, per = "day"}]
 
-Dollars written as text are exact; numbers go through a float, and are rounded up to the nano-dollar.
+Dollars are exact, as text or as a number; what is finer than a nano-dollar is refused.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from ..budgets.ledger.accounts import ROOT, Account, Limit, in_order
+from ..budgets.ledger.places import SERVERS as SERVERS
+from ..budgets.ledger.places import place_of
 from ..core.errors import CallerError
 
 if TYPE_CHECKING:
     from .settings import Settings
-
-SERVERS = ("postgresql://", "postgres://")
 
 
 class AccountLimit(BaseModel):
@@ -55,8 +55,10 @@ class AccountLimit(BaseModel):
 
     def limit(self) -> Limit:
         """Raises `ValueError`, as pydantic wants it."""
+        # A number means the digits that stand in the file; as a float it would be rounded up.
+        usd = repr(self.usd) if isinstance(self.usd, float) else self.usd
         try:
-            return Limit.of(self.per, self.usd, self.tokens, self.calls, self.alerts)
+            return Limit.of(self.per, usd, self.tokens, self.calls, self.alerts)
         except CallerError as error:
             raise ValueError(str(error)) from None
 
@@ -87,12 +89,11 @@ def accounts_of(settings: Settings) -> list[Account]:
 
 def ledger_place(ledger: bool | str | Path | None, settings: Settings) -> str | Path | None:
     """Where the ledger is: a postgresql:// URL, a file, None for none. `ledger` None: what the settings say; True: the
-    default place, beside the journal."""
+    default place, beside the journal. Raises `CallerError` for a URL of something else."""
     wanted = settings.ledger if ledger is None else ledger
     if wanted is None or wanted is False:
         return None
     if wanted is True:
         return Path(settings.home) / "ledger.db"
-    if isinstance(wanted, str) and wanted.startswith(SERVERS):
-        return wanted
-    return Path(wanted).expanduser()
+    place = place_of(wanted)
+    return place.expanduser() if isinstance(place, Path) else place

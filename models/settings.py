@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 import tomllib
 from contextvars import ContextVar
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,6 +126,14 @@ class LimitSettings(_Table):
     calls: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     length_quantile: Annotated[float, Field(ge=0.5, lt=1)] | None = None
+
+    @field_validator("usd")
+    @classmethod
+    def _whole_nanos(cls, value: float | None) -> float | None:
+        # A cap that is not a whole number of nano-dollars would be rounded up.
+        if value is not None and Decimal(repr(value)).normalize().as_tuple().exponent < -9:  # type: ignore[operator]
+            raise ValueError("finer than a nano-dollar ($0.000000001)")
+        return value
 
 
 def _data_home() -> Path:

@@ -12,7 +12,7 @@ from ..budgets.ledger.ledger import Ledger, OnAlert
 from ..budgets.ledger.windows import TOTAL
 from ..budgets.purse import UNLIMITED, Purse
 from ..core.amounts import nanos
-from ..core.errors import CallerError, StoreError
+from ..core.errors import BadSettings, CallerError, StoreError
 from ..models.accounts import accounts_of, ledger_place
 from ..models.settings import Settings
 from . import accounting
@@ -37,6 +37,8 @@ class Accounts:
         self._limit = _limit_of(Budget.of(limit)) if limit is not None else None
         if self._limit is not None and (place is not None or self._given is not None):
             raise CallerError("limit= is for an engine without a ledger: grant the limit to an account instead")
+        if ledger is None and place is None and self._limit is None:
+            _needs_none(account, settings)
         self._default = account or settings.account
         self._ledger: Ledger | None = None
         self._stack = AsyncExitStack()
@@ -48,6 +50,11 @@ class Accounts:
             raise StoreError("this engine keeps no ledger: open it with `async with`, and with ledger=...")
         return self._ledger
 
+    @property
+    def durable(self) -> bool:
+        """Whether the ledger outlives this process."""
+        return self._place is not None or (self._given is not None and self._given.name != "memory")
+
     def named(self, account: str | None) -> str:
         """The account of a request that says this. Raises `CallerError` where there is no ledger to charge."""
         if account is not None and self._ledger is None:
@@ -58,7 +65,7 @@ class Accounts:
         """The account of one run; None where no ledger is kept."""
         if self._ledger is None:
             return None
-        headroom = Purse((UNLIMITED, UNLIMITED, UNLIMITED), name=f"account {name or self._default}")
+        headroom = Purse((UNLIMITED, UNLIMITED, UNLIMITED), hint=True)
         return accounting.Account(self._ledger, name or self._default, run_id, tariff, headroom)
 
     async def __aenter__(self) -> Accounts:
@@ -78,6 +85,19 @@ class Accounts:
     async def __aexit__(self, *error: Any) -> None:
         self._ledger = None
         await self._stack.aclose()
+
+
+def _needs_none(account: str | None, settings: Settings) -> None:
+    """Raises `CallerError` where accounts are named and nothing would charge them: limits that bound nothing. Who says
+    `ledger = false` or ledger=False means it."""
+    if account is not None and account != ROOT:
+        raise CallerError(f"account={account!r}: there is no ledger to charge; pass ledger=True, a file or a URL")
+    if settings.ledger is False:
+        return
+    if settings.accounts or settings.account != ROOT:
+        key = "[accounts]" if settings.accounts else f"account = {settings.account!r}"
+        text = "without a ledger no account is charged, and no limit holds: write `ledger = true` into satisfice.toml"
+        raise BadSettings(f"{key}: {text} (or a file, or postgresql://...; `ledger = false` to do without)")
 
 
 def _limit_of(budget: Budget) -> Limit:

@@ -80,7 +80,7 @@ class Books:
         """What an earlier process learnt of a model's replies: estimates must be what they were."""
         if isinstance(call.effect, Sample) and candidate.tokens is not None:
             usage = Usage(candidate.spent.tokens - candidate.tokens, candidate.tokens)
-            self.tariff.observe(call.effect, usage, candidate.spent.seconds)
+            self._observe(call, usage, candidate.spent.seconds, candidate.finish)
 
     @staticmethod
     def carry(frame: Frame, spent: Amounts) -> None:
@@ -94,21 +94,31 @@ class Books:
         self.open.discard(call)
         if call.hold is not None:
             call.frame.purse.void(call.hold)
-        self.refuse(call, cap)
+        # Not the last word: a run that is resumed asks again.
+        facts = json.dumps({"refused": cap, "retry": True})
+        self.row(call.path, call.attempt, "reply", call.kind, facts, ZERO, call.fingerprint)
 
     def refuse(self, call: Call, cap: str) -> None:
         self.row(call.path, call.attempt, "reply", call.kind, json.dumps({"refused": cap}), ZERO, call.fingerprint)
 
     def bill(self, call: Call, reply: Reply) -> Amounts:
-        """What a reply cost. One that does not say what it used is billed at its hold."""
+        """What a reply cost. One that does not say what it used, or says what cannot be, is billed at its hold."""
         assert call.hold is not None
         assert isinstance(call.effect, Sample)
-        if reply.usage is None:
+        usage = reply.usage
+        if usage is None or not _sound(usage, reply.nanos):
             return call.hold.amounts
-        call.usage, call.price = reply.usage, reply.price
-        self.tariff.observe(call.effect, reply.usage, reply.seconds)
-        cost = reply.nanos if reply.nanos is not None else self.tariff.cost(call.effect, reply.usage)
-        return Amounts(cost, reply.usage.prompt + reply.usage.completion, 1)
+        cost = reply.nanos if reply.nanos is not None else self.tariff.cost(call.effect, usage)
+        call.usage, call.price = usage, reply.price
+        self._observe(call, usage, reply.seconds, reply.completion.finish)
+        return Amounts(cost, usage.prompt + usage.completion, 1)
+
+    def _observe(self, call: Call, usage: Usage, seconds: float, finish: str) -> None:
+        """A reply that was cut short would have been as long as was first asked for, or longer."""
+        asked, sent = call.asked or call.effect, call.effect
+        assert isinstance(asked, Sample)
+        assert isinstance(sent, Sample)
+        self.tariff.observe(asked, usage, seconds, finish == "length" or usage.completion >= sent.params.max_tokens)
 
     def candidate(self, call: Call, reply: Reply, spent: Amounts) -> Candidate:
         """The candidate that a completion is: its answer is read by the task's contract."""
@@ -150,3 +160,12 @@ class Books:
             place = encode(path)
             amounts = (spent.nanos, spent.tokens, spent.calls)
             self.rows.append(Row(self.run_id, place, attempt, kind, effect, fingerprint, payload, *amounts, self.now))
+
+
+MOST = 1 << 53  # of anything that a reply says it used
+
+
+def _sound(usage: Usage, nanos: int | None) -> bool:
+    """Whether a reply can have used that. What some server makes up must cost neither the run nor its accounts."""
+    figures = (usage.prompt, usage.completion, usage.cached, usage.reasoning, 0 if nanos is None else nanos)
+    return all(isinstance(x, int) and 0 <= x <= MOST for x in figures)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
-from ..budgets.switching import apart, dearest, rejected, scarce
+from ..budgets.switching import apart, dearest, leaves, rejected, scarce
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
 from ..core.effects import Effect, Sample, Score
@@ -119,11 +119,15 @@ class Economics:
 
     def _payable(self, frame: Frame, step: tuple[Effect[Any], ...], quote: Quote, now: float) -> tuple[int, str]:
         room, worst = frame.purse.room(), quote.worst
+        seen = frame.purse.room(hints=True)
         each = {"usd": worst.nanos, "tokens": worst.tokens, "calls": worst.calls}
         counts = {name: have // each[name] for name, have in zip(each, room, strict=True) if each[name]}
         name, steps = min(counts.items(), key=lambda kv: kv[1], default=("usd", 1 << 20))
         if not steps and len(step) == 1 and isinstance(step[0], Sample) and self.tariff.shrunk(step[0], room):
             steps = 1
+        # Waves are no wider than what the account was seen to hold; whether it holds one more is for the ledger to say.
+        at_hand = min((have // each[name] for name, have in zip(each, seen, strict=True) if each[name]), default=steps)
+        steps = max(min(steps, at_hand), min(steps, 1))
         if frame.deadline is not None and now + quote.seconds * quote.measured > frame.deadline:
             return 0, "budget_seconds"
         return min(steps, 1 << 20), f"budget_{name}"
@@ -136,13 +140,14 @@ def _per(amount: float, worth: float) -> float:
 
 def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuation, tuple[Alternative, ...]]:
     """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their
-    own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most
-    (`budgets.switching`)."""
+    own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most, as long as
+    the purse can pay the former after it (`budgets.switching`)."""
     ways = [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
     rows = tuple(_predicted(name, way, terms) for (name, _, _), (_, terms, way) in zip(beliefs, ways, strict=True))
     index = max(range(len(rows)), key=lambda i: rows[i].net)
     if rows[index].net > 0.0 and (apart(ways) or scarce(ways, index)):
-        index = dearest(ways)
+        first = dearest(ways)
+        index = first if leaves(ways, first, index) else index
     return index, ways[index][2], rows
 
 

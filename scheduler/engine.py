@@ -105,7 +105,9 @@ class Engine:
         self._stack = AsyncExitStack()
         try:
             if self._place is not None:
-                self._journal = await self._stack.enter_async_context(Journal.open(self._place))
+                self._journal = await self._stack.enter_async_context(
+                    Journal.open(self._place, durable=self._accounts.durable)
+                )
             await self._stack.enter_async_context(self._accounts)
         except BaseException:
             await self.__aexit__(None, None, None)
@@ -188,7 +190,7 @@ class Engine:
             self._accounts.named(account),
             lengths,
         )
-        run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(5)}"
+        run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(8)}"
         tariff = self._tariff(spec)
         if self._journal is not None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -47,10 +47,11 @@ class Journal:
         weakref.finalize(self, self._writer.dismiss).atexit = False
 
     @classmethod
-    def open(cls, path: Path | str) -> Journal:
-        """Open the file, made with its folders if absent. StoreError if it is no journal, newer, or not writable."""
+    def open(cls, path: Path | str, *, durable: bool = False) -> Journal:
+        """Open the file, made with its folders if absent. `durable`: what is committed survives a power cut too, as it
+        must where a ledger takes the journal's word. StoreError if it is no journal, newer, or not writable."""
         file = Path(path).expanduser().absolute()
-        return cls(store.connect(file), file)
+        return cls(store.connect(file, durable), file)
 
     async def commit(self, rows: Sequence[Row]) -> None:
         """Add the rows, all or none; without rows, wait for what was posted. StoreError if one of them is there

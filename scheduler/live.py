@@ -7,8 +7,7 @@ cancelled one by one, a run past its deadline as a whole. Nothing outlives `driv
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import isawaitable
 from math import inf
@@ -18,12 +17,12 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from ..core.completions import Request
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import ModelError, ModelTimeout, SatisficeError, ToolError
 from ..core.verdict import Verdict
 from .accounting import Account
 from .events import Decided, Event, Received, Sent, Waiting
+from .flights import Flight, first_fault, held, request_of
 from .journal import Row
 from .nodes import Call, Reply
 from .nursery import Nursery, Task, nursery
@@ -33,16 +32,6 @@ from .run import Due, Run
 from .tools import call_tool
 from .verdicts import unknown
 from .world import World, emit, shared
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """Calls that went out together, and when they count as lost (seconds since the run began)."""
-
-    calls: list[Call]
-    expires: float = inf
-    since: float = 0.0
-    task: Task | None = None
 
 
 class Live:
@@ -57,7 +46,7 @@ class Live:
         self._alarm = inf
         self._flights: set[Flight] = set()
         self._decided = 0
-        self._turn = anyio.Lock()  # with an account: what is taken first is on record first
+        self._asking: set[anyio.CancelScope] = set()  # of the ledger
         self._active = 0
         self._active_since = 0.0
         self.busy = 0.0  # seconds in which at least one call was with the world
@@ -76,6 +65,8 @@ class Live:
         try:
             async with nursery() as self._tasks:
                 await self._flush()
+            if account is not None:
+                await account.close()
         except anyio.get_cancelled_exc_class():
             if run.outcome is None:
                 run.stop("cancelled", self._now())
@@ -86,7 +77,7 @@ class Live:
                 account.settle(due.resolved)
             raise
         except BaseExceptionGroup as group_error:
-            raise _first(group_error) from None
+            raise first_fault(group_error) from None
 
     def _now(self) -> float:
         return monotonic() - self._origin
@@ -94,49 +85,28 @@ class Live:
     async def _flush(
         self, commit: Callable[[list[Row]], Awaitable[None]] | None = None, came: Sequence[Call] = ()
     ) -> None:
-        """Commits what is due, then drops and sends. `came`: calls to tell of once what they brought is on record."""
-        account = self._world.account
-        if account is None:
-            await self._perform_due(self._run.take(), commit, came)
-            return
-        async with self._turn:
-            due = self._run.take()
-            while await self._admit(due, account):
-                await self._perform_due(due, commit, came)
-                due, commit, came = self._run.take(), None, ()
-            await self._perform_due(due, commit, came)
-
-    async def _admit(self, due: Due, account: Account) -> bool:
-        """Settles and holds on the account. Calls that it has no room for are refused, and what follows is due next."""
-        run = self._run
-        if not due.calls:
-            if run.outcome is not None:
-                await account.close(due.resolved)
-            else:
-                account.settle(due.resolved)
-            return False
-        leaves = [call.leaves for call in due.calls]
-        for call in due.calls:  # whoever ends one now ends it before it was sent
-            call.leaves = inf
-        refused = await account.admit(due.resolved, due.calls)
-        for call, when in zip(due.calls, leaves, strict=True):
-            call.leaves = when
-        for each in refused:
-            run.refuse(each.call, each.cap, each.text, each.error, self._now())
-        due.calls = [call for call in due.calls if call.state != "done"]
-        return bool(refused)
+        """Puts on record what is due, then drops and sends. `came`: calls to tell of once what they brought is on
+        record."""
+        while await self._perform_due(self._run.take(), commit, came):
+            commit, came = None, ()
 
     async def _perform_due(
         self, due: Due, commit: Callable[[list[Row]], Awaitable[None]] | None, came: Sequence[Call]
-    ) -> None:
-        run, store = self._run, self._world.store
-        if commit is not None:
-            await commit(due.rows)
-        elif store is not None and due.rows:
-            if due.calls or due.cancels:
-                await store.commit(due.rows)
-            else:
-                store.post(due.rows)  # nothing hangs on them yet; whatever is committed later comes after them
+    ) -> bool:
+        """True where the account refused a call: then more is due."""
+        run, account = self._run, self._world.account
+        leaves = {call: call.leaves for call in due.calls}
+        for call in due.calls:  # whoever ends one from now on ends it before it was sent
+            call.leaves = inf
+        asked = account is not None and any(call.hold is not None for call in due.calls)
+        intents: list[Row] = []
+        if account is not None:
+            account.settle(due.resolved)  # first: whatever becomes of this task, that is on its way
+        if asked:  # what has come is on record while the ledger is asked; what is to be sent, only after it
+            places = {(encode(call.path), call.attempt) for call in due.calls if call.hold is not None}
+            intents = [row for row in due.rows if row.kind == "intent" and (row.path, row.attempt) in places]
+        rows = [row for row in due.rows if row not in intents] if intents else due.rows
+        await self._record(rows, commit, wait=bool(due.cancels or (due.calls and not asked)))
         if self._world.on_event is not None:
             self._received(came)
             self._tell(due)
@@ -144,23 +114,56 @@ class Live:
             flight: Flight | None = call.handle
             if flight is not None and flight.task is not None and all(c.state == "done" for c in flight.calls):
                 flight.task.cancel()
-        for calls in self._batches(due.calls) if due.calls else ():
-            flight = Flight(calls)
-            for call in calls:
-                call.handle = flight
-            if isinstance(sample := calls[0].effect, Sample):
-                flight.expires = self._now() + calls[0].delay + self._world.tariff.rate(sample).timeout
-            self._flights.add(flight)
-            flight.task = self._tasks.start(self._perform(flight))
+        refused = await self._admit(due, account) if account is not None and asked else False
+        calls = [call for call in due.calls if call.state != "done"]
+        if intents:
+            await self._record(held(intents, calls), None, wait=True)
+        self._send([call for call in calls if call.state != "done"], leaves)
         if run.outcome is not None or run.waiting:
             self._end()
         elif due.calls or self._alarm == inf:
             self._arm()
+        return refused
+
+    async def _record(self, rows: list[Row], commit: Callable[[list[Row]], Awaitable[None]] | None, wait: bool) -> None:
+        store = self._world.store
+        if commit is not None:
+            await commit(rows)
+        elif store is not None and rows:
+            if wait:
+                await store.commit(rows)
+            else:
+                store.post(rows)  # nothing hangs on them yet; whatever is committed later comes after them
+
+    async def _admit(self, due: Due, account: Account) -> bool:
+        """Holds what is due on the account; a run that ends meanwhile does not wait for it."""
+        run, refused = self._run, []
+        with anyio.CancelScope() as scope:
+            self._asking.add(scope)
+            try:
+                refused = await account.admit(run, due.calls)
+            finally:
+                self._asking.discard(scope)
+        for each in refused:
+            run.refuse(each.call, each.cap, each.text, each.error, self._now())
+        return bool(refused)
+
+    def _send(self, calls: list[Call], leaves: Mapping[Call, float]) -> None:
+        for batch in self._batches(calls) if calls else ():
+            flight = Flight(batch)
+            for call in batch:
+                call.handle, call.leaves = flight, leaves[call]
+            if isinstance(sample := batch[0].effect, Sample):
+                flight.expires = self._now() + batch[0].delay + self._world.tariff.rate(sample).timeout
+            self._flights.add(flight)
+            flight.task = self._tasks.start(self._perform(flight))
 
     def _end(self) -> None:
         """Drops whatever is still under way; tasks that are only writing their rows end by themselves."""
         if self._ringing is not None:
             self._ringing.cancel()
+        for scope in self._asking:
+            scope.cancel()
         for flight in self._flights:
             if flight.task is not None:
                 flight.task.cancel()
@@ -222,6 +225,9 @@ class Live:
             return
         if call.delay:
             await anyio.sleep(call.delay)
+            if all(each.state == "done" for each in calls):  # given up while it backed off: it has not left
+                self._flights.discard(flight)
+                return
         self._enter(flight)
         try:
             if isinstance(effect, Sample):
@@ -251,24 +257,26 @@ class Live:
     async def _sample(self, calls: list[Call], sample: Sample, flight: Flight) -> None:
         run, tariff = self._run, self._world.tariff
         rate, name = tariff.rate(sample), tariff.name(sample)
-        request = Request(sample.messages, rate.params(sample), len(calls), calls[0].seed)
         sent = datetime.now(UTC)
         try:
             limiter = self._world.limiter(name) if self._world.limiter else None
             if limiter is None:
-                response = await self._world.model(name).complete(request)
+                response = await self._world.model(name).complete(request_of(sample, calls, rate))
             else:
                 flight.expires = inf  # a place in the queue is not a slow provider, and costs nothing
                 for call in calls:
                     call.leaves = inf
                 async with limiter:
+                    calls = [call for call in calls if call.state != "done"]  # given up while they waited
+                    if not calls:
+                        return
                     for call in calls:
                         call.leaves = 0.0
                     flight.since = self._now()
                     flight.expires = flight.since + rate.timeout
                     self._arm()
                     sent = datetime.now(UTC)
-                    response = await self._world.model(name).complete(request)
+                    response = await self._world.model(name).complete(request_of(sample, calls, rate))
         except SatisficeError as error:
             failure: Exception = error
         except Exception as error:  # a user's model may raise anything
@@ -368,18 +376,3 @@ class Live:
     def _emit(self, event: Event) -> None:
         assert self._world.on_event is not None
         emit(self._world.on_event, event)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The fault that counts in a group of them: ours, if there is one."""
-    leaves: list[BaseException] = []
-
-    def walk(error: BaseException) -> None:
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                walk(inner)
-        else:
-            leaves.append(error)
-
-    walk(group)
-    return next((e for e in leaves if isinstance(e, SatisficeError)), leaves[0])

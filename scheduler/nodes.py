@@ -10,7 +10,7 @@ from ..core.amounts import ZERO, Amounts
 from ..core.answers import Reading
 from ..core.belief import Belief, Terms
 from ..core.completions import Completion, Usage
-from ..core.effects import CallTool, Effect, Gather, Race, Score
+from ..core.effects import CallTool, Effect, Gather, Race, Sample, Score
 from ..core.plans import Answer, Outcome
 from ..core.task import Candidate
 from ..core.verdict import Judgement
@@ -109,6 +109,7 @@ class Call:
     state: Literal["open", "sent", "parked", "done"] = "open"
     handle: Any = None  # the driver's
     nth: int = 1  # of a tool's calls in the run
+    asked: Sample | None = None  # what was first asked for, where the budget could not hold that much
     usage: Usage | None = None  # as the provider reported it
     price: str = ""  # the version of the price that it was billed by
     stands_for: CallTool | None = None  # the lost tool call whose result a person is asked for

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
+from ..budgets.resort import BARELY
 from ..core.effects import Effect, Sample, Score
 from .decisions import Alternative, Decision
 
 if TYPE_CHECKING:
     from ..core.plans import Outcome
 
-DIGITS = 6  # that are shown at most, where fewer would make two sides look alike
+DIGITS = 4  # that are shown at most, where fewer would make two sides look alike
 ENDS = {
     "verified": "an exact check passed the answer",
     "abstained": "a wrong answer costs more than this one was expected to bring",
@@ -47,10 +48,9 @@ def say(
     verb = "stop" if offered else "folded: no answer is worth giving"
     if decision.reason != "value":
         return f"{verb}: {lack}" if lack else f"{verb}: {decision.reason}"
-    what = _what(way, noun)
     if way.gain <= 0 or not isfinite(way.gain):
-        return f"{verb}: {what} is not expected to gain anything"
-    return f"{verb}: {what}: {_weighed(way, decision.price, per_second)}"
+        return f"{verb}: no other {noun} that can be paid is expected to gain anything"
+    return f"{verb}: {_what(way, noun)}: {_weighed(way, decision.price, per_second)}"
 
 
 def ended(outcome: Outcome, decisions: Sequence[Decision], lacked: str) -> str:
@@ -71,8 +71,10 @@ def _going(decision: Decision, way: Alternative, noun: str, per_second: float) -
         return f"{now}: their number was fixed beforehand"
     if decision.reason == "first answer":
         return f"{now}: a first answer is bought where only caps are set"
+    if 0 < way.net <= 2 * BARELY:
+        return f"{now}: the only way left"
     steps = way.cost / way.each if way.each > 0 else 0.0
-    more = f" ({_number(steps, 2)} expected in all)" if steps > decision.size * 1.05 else ""
+    more = f" ({_number(steps, 2)} from now on)" if steps > decision.size * 1.05 else ""
     return f"{now}{more}: {_weighed(way, decision.price, per_second)}"
 
 
@@ -86,6 +88,7 @@ def _weighed(way: Alternative, price: float, per_second: float) -> str:
         (pair for n in range(2, DIGITS + 1) if (pair := (_number(value, n), _number(spent, n))) and pair[0] != pair[1]),
         (_number(value, DIGITS), _number(spent, DIGITS)),
     )
+    sign = f"just {sign}" if left == right and sign != "=" else sign
     bill = f"${right}"
     if per_second > 0 and way.seconds > 0:
         bill += f" (${_number(way.cost, 2)} + {_number(way.seconds, 2)} s x ${_number(per_second, 2)})"

@@ -32,7 +32,7 @@ from .decisions import Decision, judge, picked, spent_usd, weighed
 from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
 from .paths import encode
-from .refusing import lacking, refusal
+from .refusing import lacking, refusal, shrink
 from .saying import noun_of, say
 from .tariff import quote_step
 from .verdicts import unknown, verdict_of
@@ -90,7 +90,7 @@ class Starter:
             except Exception as error:
                 run.give(slot, Result(error=error))
                 return None
-            call.hold = hold or frame.purse.reserve(worst) or self._shrink(call, effect, frame)
+            call.hold = hold or frame.purse.reserve(worst) or shrink(run, call, frame.purse.room())
             if call.hold is None:
                 refused, run.lacked = refusal(frame, worst)
                 run.books.refuse(call, refused.cap)
@@ -98,19 +98,6 @@ class Starter:
                 return None
         run.books.send(call)
         return call
-
-    def _shrink(self, call: Call, sample: Sample, frame: Frame) -> Hold | None:
-        """A hold for the same call with fewer `max_tokens`, where it may be cut to what is left."""
-        smaller = self._run.tariff.shrunk(sample, frame.purse.room())
-        if smaller is None:
-            return None
-        hold = frame.purse.reserve(self._run.tariff.quote(smaller).worst)
-        if hold is not None:
-            asked, most = sample.params.max_tokens, smaller.params.max_tokens
-            said = f"max_tokens was cut from {asked} to {most}, which is what the budget could hold"
-            self._run.verdicts.troubles[said] += 1
-            call.effect = smaller
-        return hold
 
     def _replayed(self, call: Call, entry: Entry) -> bool:
         """Takes a place over from the journal. True if the world had replied there."""
@@ -211,7 +198,7 @@ class Starter:
                 if broke and reason != "budget_seconds":
                     step = effect.step if isinstance(effect, Offer) else effect.options[index].step
                     worst, cap = quote_step(run.tariff, step).worst, reason.removeprefix("budget_")
-                    run.lacked, _, _ = lacking(frame, worst, cap)
+                    run.lacked, _ = lacking(frame, worst, cap)
                 if not broke and frame.offer is None and not frame.found and run.economics.only_caps:
                     index = next(i for i, (_, _, terms) in enumerate(ways) if terms.steps > 0)
                     size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought

@@ -98,7 +98,7 @@ as_row_tuple = attrgetter(*ROW_FIELDS)
 _as_run_tuple = attrgetter(*RUN_FIELDS)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, durable: bool = False) -> sqlite3.Connection:
     """Open the journal's file, made if absent (mode 0600). StoreError if it is no journal or cannot be written."""
     name = f"journal {path}"
     try:
@@ -109,7 +109,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{name} cannot be opened: {error}") from error
     try:
-        _prepare(connection, name)
+        _prepare(connection, name, durable)
     except sqlite3.Error as error:
         connection.close()
         raise as_store_error(error, name) from error
@@ -119,8 +119,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute("PRAGMA synchronous = NORMAL")
+def _prepare(connection: sqlite3.Connection, name: str, durable: bool) -> None:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

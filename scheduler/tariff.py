@@ -38,16 +38,16 @@ class Quote:
 
 
 class Tariff(Protocol):
-    """Prices calls. `name` resolves the model that a Sample means; `observe` learns from what came back. `shrunk` is
-    the same sample with a `max_tokens` that `room` (nano-dollars, tokens, calls) can hold; None where it may not be cut
-    so far."""
+    """Prices calls. `name` resolves the model that a Sample means; `observe` learns from what came back (`cut`: it
+    ran into its limit). `shrunk` is the same sample with a `max_tokens` that `room` (nano-dollars, tokens, calls) can
+    hold; None where it may not be cut so far."""
 
     def name(self, sample: Sample) -> str: ...
     def quote(self, sample: Sample) -> Quote: ...
     def shrunk(self, sample: Sample, room: tuple[int, int, int]) -> Sample | None: ...
     def dearest(self, sample: Sample) -> float: ...
     def cost(self, sample: Sample, usage: Usage) -> int: ...
-    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None: ...
+    def observe(self, sample: Sample, usage: Usage, seconds: float, cut: bool = False) -> None: ...
 
 
 @dataclass(slots=True)
@@ -80,6 +80,7 @@ class Rate:
         if self._applied is None or self._applied[0] is not sample:
             params = self.apply(sample.params) if self.apply is not None else sample.params
             upper = self.upper.get(kind_of(sample), params.max_tokens) if self.tight else params.max_tokens
+            upper = max(upper, sample.params.least_tokens or 1)
             if upper < params.max_tokens:
                 params = replace(params, max_tokens=upper, least_tokens=None)
             self._applied = (sample, params)
@@ -91,11 +92,11 @@ class Rate:
         own = sample.params.least_tokens
         return own if own is not None else self.upper.get(kind_of(sample))
 
-    def learn(self, sample: Sample, tokens: int) -> None:
-        """A reply's length. One that ran into its limit would have been longer."""
-        most = self.params(sample).max_tokens
+    def learn(self, sample: Sample, tokens: int, cut: bool) -> None:
+        """A reply's length. One that was cut short would have been longer."""
+        cut = cut or tokens >= self.params(sample).max_tokens
         seen = self.lengths.setdefault(kind_of(sample), Lengths())
-        seen.add(tokens if tokens < most else max(tokens, sample.params.max_tokens))
+        seen.add(max(tokens, sample.params.max_tokens) if cut else tokens)
 
     def completion(self, most: int) -> float:
         """Expected completion tokens of one reply. The guess weighs as much as one reply, so that one odd reply does
@@ -180,11 +181,11 @@ class PriceList:
     def cost(self, sample: Sample, usage: Usage) -> int:
         return self.rate(sample).price.cost(usage)
 
-    def observe(self, sample: Sample, usage: Usage, seconds: float) -> None:
+    def observe(self, sample: Sample, usage: Usage, seconds: float, cut: bool = False) -> None:
         rate = self.rate(sample)
         rate.replies += 1
         rate.tokens += usage.completion
-        rate.learn(sample, usage.completion)
+        rate.learn(sample, usage.completion, cut)
         rate.seconds += seconds
 
 

@@ -1,7 +1,7 @@
 """One thread that owns the connection: what is queued while it works becomes its next transaction (group commit).
 
 Durable means what WAL with synchronous=NORMAL means: it survives the death of the process at any instant, and the file
-survives a power cut, which may take the last transactions before it.
+survives a power cut, which may take the last transactions before it (with FULL, where there is a ledger, it may not).
 """
 
 from __future__ import annotations

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from satisfice import Engine, Price, ScriptedModel, SelfConsistency, SingleShot
 from satisfice.cli import main
+from satisfice.cli.interrupting import Watching, finished, interruptible, late_code
 from satisfice.cli.listings import EXAMPLES
-from satisfice.cli.solving import Watching
+from satisfice.core.errors import StoreError
+from satisfice.models.pricebook import PriceBook
 from satisfice.scheduler.events import Received, Started
 from satisfice.strategies.registry import strategy_of
 
@@ -182,7 +188,11 @@ def test_what_an_interrupted_run_says():
         tell(Started("r1", "single_shot", ("m",)))
         tell(Received("r1", "0", "sample", "4", None, 0.5, 12))
     assert watching.interrupted(True) == (
-        "interrupted; $0.5000, 12 tokens in 1 replies so far (what was under way is billed); "
+        "interrupted; $0.5000 and 12 tokens for 1 reply, and what was under way beside; "
+        "go on with: satisfice runs resume r1"
+    )
+    assert watching.interrupted(True, 1_500_000_000) == (
+        "interrupted; $1.5000 spent, calls that were cut off counted at their worst case; "
         "go on with: satisfice runs resume r1"
     )
     assert "not kept" in watching.interrupted(False)
@@ -200,6 +210,75 @@ def test_ctrl_c_names_the_run(cli, monkeypatch):
     code, error = _error(cli, "solve", "x", "--calls", "1", "--model", "local/smollm2")
     assert (code, error["code"]) == (130, "interrupted")
     assert "runs resume r1" in error["message"]
+
+
+@pytest.mark.parametrize("args", [("resume", "r1"), ("answer", "r1", "yes")])
+def test_going_on_is_as_interruptible_as_solve(cli, monkeypatch, args):
+    async def cut_off(work, as_json, engine, *_):
+        assert work.func.__self__ is engine
+        raise KeyboardInterrupt("interrupted; go on with: satisfice runs resume r1")
+
+    monkeypatch.setattr("satisfice.cli.runs.interruptible", cut_off)
+    code, error = _error(cli, "runs", *args)
+    assert (code, error["code"]) == (130, "interrupted")
+    assert "runs resume r1" in error["message"]
+
+
+class _Books:
+    """An engine that closes with settlements unwritten, and its journal."""
+
+    @property
+    def journal(self):
+        return self
+
+    async def find(self, run):
+        return SimpleNamespace(id=run, spent_nanos=2_000_000_000)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        raise StoreError("1 settlements could not be written")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_and_tell_what_was_posted(number):
+    async def work(on_event, on_cancel):
+        assert on_cancel == "best"
+        on_event(Started("r1", "single_shot", ("m",)))
+        await anyio.lowlevel.checkpoint()
+        signal.raise_signal(number)
+        await anyio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt, match=r"\$2\.0000 spent, .*runs resume r1"):
+        anyio.run(interruptible, work, True, _Books())
+
+
+def test_an_answer_outlives_what_cannot_be_written_at_the_end(capsys):
+    async def work():
+        return "a solution"
+
+    solution, late = anyio.run(finished, _Books(), work)
+    assert (solution, late_code(late, False), late_code(None, False)) == ("a solution", 6, 0)
+    assert capsys.readouterr().err == "error: 1 settlements could not be written\n"
+    assert late_code(late, True) == 6
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "store"
+
+
+def test_only_the_nearest_providers_are_told(cli):
+    code, error = _error(cli, "prices", "opnai/gpt-4o")
+    assert (code, error["nearest"]) == (2, "openai")
+    assert len(error["message"]) < 160
+
+
+def test_the_price_file_of_the_docs(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "prices.md").read_text("utf-8")
+    file = tmp_path / "prices.toml"
+    file.write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    book = PriceBook([file])
+    before, after = (book.quoted("openai/gpt-4o-mini", datetime(2026, month, 1, tzinfo=UTC)) for month in (2, 8))
+    assert (before.price.figures()[0], after.price.figures()[0]) == (150_000, 120_000)
+    assert book.price("hosted_vllm/my-model") is not None
 
 
 async def _itself(engine, *_):

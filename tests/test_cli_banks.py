@@ -6,10 +6,14 @@ import csv
 import json
 import random
 import sys
+from pathlib import Path
 
 import pytest
 
+from satisfice.budgets.policy import Policy
 from satisfice.cli import main
+from satisfice.cli.fitted import show_fitted
+from satisfice.cli.progressing import lines
 
 pytest.importorskip("pyarrow", reason="extra `bank` is not installed")
 COLUMNS = [
@@ -63,7 +67,7 @@ def samples(tmp_path):
     return rows
 
 
-def test_import_info_evaluate_fit(run, samples, tmp_path):
+def test_import_info_evaluate_fit(run, samples, capsysbinary):
     made = json.loads(run("bank", "import", "samples.csv", "--out", "bank", "--licence", "CC0", "--json"))
     assert (made["questions"], made["candidates"]) == (40, 240)
     assert json.loads(run("bank", "info", "bank", "--json")) == made
@@ -82,9 +86,24 @@ def test_import_info_evaluate_fit(run, samples, tmp_path):
 
     policy = json.loads(run("fit", "--bank", "bank", "--out", "policy.json", "--json"))
     assert policy["fitted"] is True
+    assert policy["provenance"]["bank"] == "bank"
+    show_fitted(Path("bank"), Path("policy.json"), Policy.load("policy.json"))
+    said = capsysbinary.readouterr().out.decode()
+    assert "learnt from bank bank: 40 questions, 240 draws" in said
+    assert "voting: fitted on 40 groups of draws; log loss" in said
+    assert "lower is better" in said
+    assert "lengths m: 20.0 tokens on average" in said
     assert sum(weight for _, _, weight in policy["voting"]) == pytest.approx(1)
     fitted = json.loads(run("evaluate", "--bank", "bank", "--policy", "policy.json", "--resamples", "5", "--json"))
     assert next(r for r in fitted["rows"] if r["name"] == "self_consistency")["calibration"]["fitted"] is True
+
+
+def test_progress_without_a_terminal_begins_after_ten_seconds():
+    times, said = iter([0, 9, 10, 12, 20, 30]), []
+    tell = lines("replaying", lambda: next(times), said.append)
+    for done in (1, 2, 3, 4, 8):
+        tell(done, 8)
+    assert said == ["replaying: 2/8, 10 s, about 30 s left", "replaying: 4/8, 20 s, about 20 s left"]
 
 
 def test_a_strategy_that_always_fails_is_an_error(samples, tmp_path, monkeypatch, capsysbinary):

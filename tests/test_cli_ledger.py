@@ -139,6 +139,7 @@ def test_where_the_ledger_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sa
 
 BAD_SETTINGS = [
     ('limits = [{usd = "0.0000000001"}]', ("accounts.acme.limits.0", "finer than a nano-dollar")),
+    ("limits = [{usd = 0.1234567891}]", ("accounts.acme.limits.0", "finer than a nano-dollar")),
     ("limits = [{usd = -1}]", ("accounts.acme.limits.0", "negative")),
     ("limits = [{usd = nan}]", ("accounts.acme.limits.0", "amount of dollars")),
     ("limits = [{usd = true}]", ("accounts.acme.limits.0.usd", "expected an amount")),
@@ -170,8 +171,12 @@ def test_bad_accounts_are_found_when_the_settings_are_read(
 def test_declared_accounts_are_there_and_grants_outlive_them(cli: Cli, tmp_path: Path) -> None:
     Path("books").mkdir()
     Path("satisfice.toml").write_text(DECLARED.replace("books/", ""))
+    code, found = error(cli, "accounts")
+    assert (code, found["code"]) == (6, "store")
+    assert "no ledger at ledger.db: the first request, or" in found["message"]
+    cli("grant", "global", "--usd", "1000")
     rows = {row["account"]: row for row in data(cli, "accounts")}
-    assert list(rows) == ["global", "acme", "ci"]
+    assert set(rows) == {"global", "acme", "ci"}
     assert [w["per"] for w in rows["acme"]["windows"]] == ["total", "month", "day"]
     assert rows["ci"]["room"] == {"nanos": 100_000_000_001, "usd": "100.000000001", "tokens": 1_000_000, "calls": None}
     cli("grant", "acme", "--usd", "7", "--per", "month")
@@ -326,7 +331,7 @@ def test_reconcile_by_the_journal(cli: Cli, tmp_path: Path) -> None:
     assert "1 hold" in err
     code, out, err = cli("reconcile")
     assert (code, err) == (0, "pending, and not yet late: 1 hold; --all looks at those too\n")
-    assert "done" in out
+    assert "post" in out
     hold = data(cli, "show", "r2/a0/0")
     assert (hold["state"], hold["late"], hold["by"]) == ("settled", True, "reconcile: journal")
     assert data(cli, "statement", "acme")["closing"]["nanos"] == 12_345_678 + 7_000_001
@@ -340,9 +345,13 @@ def test_reconcile_by_word(cli: Cli) -> None:
     said = data(cli, "reconcile", "--hold", "r2/a0/0", "--spent", "0.000000007", "--by", "ada")
     assert (said["findings"][0]["done"], said["ambiguous"]) == ("done", 0)
     assert data(cli, "show", "r2/a0/0")["by"] == "reconcile: ada"
-    code, out, _ = cli("reconcile", "--hold", "r2/a0/0", "--spent", "0.000000008")
+    code, out, err = cli("reconcile", "--hold", "r2/a0/0", "--spent", "0.000000008")
     assert code == 6
-    assert "the first stands" in out
+    assert err.startswith("error: r2/a0/0: ")
+    assert "the first stands" in err
+    assert "nothing" in out
+    assert "$0.000000008" not in out
+    assert max(map(len, out.splitlines())) < 100
     assert data(cli, "reconcile", "--hold", "r1/a1/0", "--void")["findings"][0]["done"] == "done"
     assert data(cli, "accounts")[0]["windows"][0]["pending"]["nanos"] == 0
 
@@ -372,6 +381,9 @@ BAD = [
     (("grant", "acme", "--usd", "lots"), 2, "bad_budget", "'lots'"),
     (("grant", "acme", "--usd", "nan"), 2, "bad_budget", "amount of dollars"),
     (("grant", "acme", "--usd", "1e30"), 2, "bad_budget", "most that an account can hold"),
+    (("grant", "acme", "--usd", "-5"), 2, "bad_budget", "--usd -5: an amount of dollars cannot be negative"),
+    (("grant", "acme", "--usd", "1e400"), 2, "bad_budget", "--usd 1e400: more dollars than"),
+    (("grant", "acme", "--usd", "1e999999999"), 2, "bad_budget", "--usd 1e999999999: more dollars than"),
     (("grant", "acme", "--tokens", "-1"), 2, "bad_budget", "negative"),
     (("grant", "acme", "--calls", "many"), 2, "usage", "many"),
     (("grant", "acme", "--usd", "1", "--per", "week"), 2, "bad_budget", "'week'"),
@@ -383,12 +395,15 @@ BAD = [
     (("grant", "acme", "--remove"), 2, "caller", "no limit in all"),
     (("grant", "acme", "--remove", "--freeze"), 2, "caller", "no limit in all"),
     (("grant", "acme", "--parent", "ci", "--usd", "7", "--per", "month"), 6, "ledger_conflict", "stays where"),
-    (("grant", "new", "--alerts", "50"), 2, "bad_budget", "needs an amount"),
+    (("grant", "new", "--alerts", "50"), 2, "unknown_name", "'new'"),
     (("grant", "global", "--parent", "acme"), 2, "caller", "'global' has no parent"),
     (("grant", "acme", "--parent", "ci"), 6, "ledger_conflict", "stays where it was opened"),
     (("grant", "new", "--parent", "acne"), 2, "unknown_name", "'acme'"),
     (("grant", "acne", "--freeze"), 2, "unknown_name", "'acme'"),
     (("grant", "acne", "--remove"), 2, "unknown_name", "'acme'"),
+    (("grant", "acne", "--alerts", "50"), 2, "unknown_name", "'acme'"),
+    (("grant", "acne"), 2, "caller", "did you mean 'acme'"),
+    (("grant", "self", "--parent", "self", "--usd", "1"), 2, "caller", "cannot be its own parent"),
     (("grant", "a/b", "--usd", "1"), 2, "caller", "without '/'"),
     (("show", "acne"), 2, "unknown_name", "'acme'"),
     (("show", "r1/none/0"), 2, "unknown_name", "r1/none/0"),
@@ -402,7 +417,7 @@ BAD = [
     (("reconcile", "--hold", "r2/a0/1", "--void"), 2, "unknown_name", "'r2/a0/0'"),
     (("reconcile", "--hold", "r2/a0/0"), 2, "caller", "--spent USD or --void"),
     (("reconcile", "--hold", "r2/a0/0", "--spent", "1", "--void"), 2, "caller", "--spent USD or --void"),
-    (("reconcile", "--hold", "r2/a0/0", "--spent", "-1"), 2, "bad_budget", "negative"),
+    (("reconcile", "--hold", "r2/a0/0", "--spent", "-1"), 2, "bad_budget", "--spent -1: an amount of dollars"),
     (("reconcile", "--hold", "r2/a0/0", "--void", "--tokens", "3"), 2, "caller", "no tokens"),
     (("reconcile", "--spent", "1"), 2, "caller", "--hold"),
     (("reconcile", "--account", "acme"), 2, "caller", "--usage"),
@@ -411,6 +426,13 @@ BAD = [
     (("reconcile", "--journal", "gone.db"), 6, "store", "gone.db"),
     (("accounts", "--ledger", "gone.db"), 6, "store", "no ledger at gone.db"),
     (("accounts", "--ledger", "text.db"), 6, "store", "text.db"),
+    (("accounts", "--ledger", "empty.db"), 6, "store", "empty.db is empty"),
+    (("show", "acme", "--ledger", "empty.db"), 6, "store", "empty.db is empty"),
+    (("statement", "acme", "--ledger", "empty.db"), 6, "store", "empty.db is empty"),
+    (("reconcile", "--ledger", "empty.db"), 6, "store", "empty.db is empty"),
+    (("grant", "x", "--freeze", "--ledger", "gone.db"), 6, "store", "no ledger at gone.db"),
+    (("accounts", "--csv", "gone/x.csv"), 2, "caller", "--csv gone/x.csv: cannot be written"),
+    (("statement", "acme", "--csv", "gone/x.csv"), 2, "caller", "--csv gone/x.csv: cannot be written"),
 ]
 
 
@@ -418,6 +440,7 @@ BAD = [
 @pytest.mark.parametrize(("args", "exit_code", "code", "says"), BAD, ids=[" ".join(b[0])[:50] for b in BAD])
 def test_bad_input(cli: Cli, args: Sequence[str], exit_code: int, code: str, says: str) -> None:
     Path("text.db").write_text("no database, just text\n" * 100)
+    Path("empty.db").touch()
     before = data(cli, "accounts")
     got, found = error(cli, *args)
     assert (got, found["code"]) == (exit_code, code), found
@@ -427,7 +450,25 @@ def test_bad_input(cli: Cli, args: Sequence[str], exit_code: int, code: str, say
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert not Path("gone.db").exists()
+    assert not Path("empty.db").stat().st_size
     assert data(cli, "accounts") == before
+
+
+@pytest.mark.usefixtures("acme")
+def test_one_form_at_once_on_stdout(cli: Cli) -> None:
+    for command in (("accounts",), ("statement", "acme")):
+        code, found = error(cli, *command, "--csv", "-")
+        assert (code, found["code"]) == (2, "caller")
+        assert "one of them" in found["message"]
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_new_account_that_looks_like_another_is_told(cli: Cli) -> None:
+    code, out, err = cli("grant", "acne", "--usd", "1")
+    assert (code, out.splitlines()[0]) == (0, "opened acne under global")
+    assert "did you mean acme" in err
+    assert data(cli, "grant", "acmee", "--parent", "acme")["near"] == "acme"
+    assert cli("grant", "other", "--calls", "3")[2] == ""
 
 
 def test_without_a_ledger_it_says_how_to_have_one(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,6 +485,7 @@ def test_another_ledger_gets_no_accounts_of_the_settings(cli: Cli) -> None:
     Path("satisfice.toml").write_text("[accounts.mine]\n")
     assert cli("grant", "acme", "--usd", "1", "--ledger", "other.db")[0] == 0
     assert [row["account"] for row in data(cli, "accounts", "--ledger", "other.db")] == ["global", "acme"]
+    cli("grant", "mine", "--usd", "1")
     assert [row["account"] for row in data(cli, "accounts")] == ["global", "mine"]
 
 
@@ -468,6 +510,9 @@ def test_solve_charges_an_account(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, found["code"]) == (3, "budget_too_small")
     assert "acme" in found["message"]
     monkeypatch.delenv("SATISFICE_LEDGER")
+    code, out, _ = cli(*args, "--account", "acme", command="solve")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "bad_settings")
+    Path("satisfice.toml").write_text(priced)
     code, out, _ = cli(*args, "--account", "acme", command="solve")
     assert (code, json.loads(out)["error"]["code"]) == (2, "caller")
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from satisfice.budgets.beliefs import Committed
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.ledger.accounts import Account, Limit
 from satisfice.budgets.ledger.ledger import Ledger
-from satisfice.budgets.ledger.operations import Alert, Freeze, Operation, Reserve, Result
+from satisfice.budgets.ledger.operations import Alert, Freeze, Operation, Reserve, Result, Void
 from satisfice.budgets.ledger.stores import MemoryStore, Query
 from satisfice.budgets.prices import Price
-from satisfice.core.completions import Completion, Params, Request, Response, Usage
-from satisfice.core.effects import Gather, Race, Sample
+from satisfice.core.amounts import Amounts
+from satisfice.core.completions import Completion, Message, Params, Request, Response, Usage
+from satisfice.core.effects import Gather, Offer, Race, Sample
 from satisfice.core.errors import BudgetTooSmall, CallerError, ModelTimeout, ModelUnavailable, StoreError, UnknownName
 from satisfice.core.plans import Answer
 from satisfice.models import ScriptedModel
@@ -74,10 +77,10 @@ async def test_an_account_without_room_sends_nothing_and_says_whose_it_is() -> N
         await Ledger.open(None, tree(acme=Limit.of("day", usd="0.000001"))) as ledger,
         engine(ledger, model) as e,
     ):
-        with pytest.raises(BudgetTooSmall, match=r"account key \(or one above it\) allows \$0\.000001000"):
+        with pytest.raises(BudgetTooSmall, match=r"account acme has \$0\.000001000 left of \$0\.000001000 per day"):
             await e.solve("q", budget=1, strategy=SingleShot())
         await ledger.do(Freeze("global"))
-        with pytest.raises(BudgetTooSmall, match="frozen: `satisfice ledger grant global --unfreeze`"):
+        with pytest.raises(BudgetTooSmall, match="global is frozen: `satisfice ledger grant global --unfreeze`"):
             await e.solve("q", budget=1, strategy=SingleShot(), account="key")
         with pytest.raises(UnknownName, match="acme"):
             await e.solve("q", budget=1, strategy=SingleShot(), account="acne")
@@ -88,7 +91,7 @@ async def test_a_wave_is_no_wider_than_the_account_can_hold() -> None:
     async with await Ledger.open(None, tree(acme=Limit.of("total", calls=3))) as ledger, engine(ledger) as e:
         solution = await e.solve("q", budget=1, answer="number", strategy=SEVEN)
         assert (solution.answer, solution.spend.calls, solution.stop_reason) == ("2", 3, "budget_calls")
-        assert any("account key" in warning for warning in solution.warnings)
+        assert any("account acme has 0 calls left" in warning for warning in solution.warnings)
         assert (await balance(ledger, "acme"))[0][2] == 3
 
 
@@ -179,8 +182,6 @@ async def test_what_was_in_flight_is_billed_at_its_hold() -> None:
         name = "racing"
 
         def __call__(self, task: Any) -> Any:
-            from satisfice.core.completions import Message
-
             def ask(word: str) -> Sample:
                 return Sample((Message("user", word),), task, params=Params(max_tokens=10))
 
@@ -244,8 +245,6 @@ async def test_a_run_that_is_resumed_counts_once_and_what_was_lost_counts_in_ful
         name = "two"
 
         def __call__(self, task: Any) -> Any:
-            from satisfice.core.completions import Message
-
             one = yield from Sample((Message("user", "first"),), task)
             yield from Sample((Message("user", "second"),), task)
             return Answer(one)
@@ -354,3 +353,209 @@ async def test_lengths_that_were_learnt_bound_the_next_calls(tmp_path: Path) -> 
         for _ in range(3):
             await tight.solve("q", budget=1, answer="number", strategy=SelfConsistency(samples=10))
         assert model.asked[-1] == 512
+
+
+# -- what was sent is what is posted -----------------------------------------------------------------------------------
+
+
+class Slots:
+    """Takes one call at a time, and counts what left."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+
+    async def complete(self, request: Request) -> Response:
+        word = request.messages[-1].content
+        self.sent.append((word, request.n))
+        if word == "slow":
+            await anyio.sleep(0.05)
+        return Response((Completion("Answer: 2"),) * request.n, Usage(20, 10 * request.n))
+
+
+def say(word: str, task: Any) -> Sample:
+    return Sample((Message("user", word),), task, params=Params(max_tokens=10))
+
+
+def narrow(ledger: Any, model: Any, batch: int = 1, **options: Any) -> Engine:
+    made = Engine("m", journal=options.pop("journal", False), ledger=ledger, account="key", **options)
+    made.register("m", model, PRICE, batch)
+    made.catalog._entries["m"] = replace(made.catalog._entries["m"], concurrency=1)
+    return made
+
+
+async def test_a_call_that_is_given_up_in_the_queue_is_never_sent(tmp_path: Path) -> None:
+    class Racing:
+        name = "racing"
+
+        def __call__(self, task: Any) -> Any:
+            won = yield from Race((say("one", task), say("two", task)))
+            last = yield from say("three", task)
+            return Answer(next(c for c in won if c) or last)
+
+    model = Slots()
+    async with await Ledger.open(tmp_path / "ledger.db", tree()) as ledger:
+        async with narrow(ledger, model, journal=tmp_path / "runs.db") as e:
+            await e.solve("q", budget=1, answer="number", strategy=Racing())
+        posted, pending = await balance(ledger, "key")
+        assert (posted[2], pending) == (len(model.sent), (0, 0, 0))
+        assert len(model.sent) == 2
+
+
+async def test_a_batch_in_the_queue_asks_for_those_only_that_are_still_wanted() -> None:
+    class Racing:
+        name = "racing"
+
+        def __call__(self, task: Any) -> Any:
+            first = yield from say("first", task)
+            branches = (say("slow", task), Race((say("same", task), Gather((say("same", task),)))))
+            yield from Gather(branches, at_least=1)
+            return Answer(first)
+
+    model = Slots()
+    async with await Ledger.open(None, tree()) as ledger, narrow(ledger, model, batch=4) as e:
+        solution = await e.solve("q", budget=1, answer="number", strategy=Racing())
+        posted = (await balance(ledger, "key"))[0]
+        assert posted[2] == sum(n for _, n in model.sent) == solution.spend.calls
+
+
+async def test_a_request_that_is_cancelled_while_the_ledger_is_asked_keeps_what_it_has_paid_for(tmp_path: Path) -> None:
+    asking = anyio.Event()
+
+    class Slow(Ledger):
+        slow = False
+
+        async def perform(self, operations: Sequence[Operation]) -> list[Result]:
+            results = await super().perform(operations)
+            if self.slow and any(isinstance(op, Reserve) for op in operations):
+                asking.set()
+                await anyio.sleep_forever()
+            return results
+
+    class Two:
+        name = "two"
+
+        def __call__(self, task: Any) -> Any:
+            one = yield from say("one", task)
+            Slow.slow = not going
+            yield from say("two", task)
+            return Answer(one)
+
+    going: list[bool] = []
+    ledger = Slow(MemoryStore())
+    await ledger.declare(tree())
+    model = Slots()
+    async with narrow(ledger, model, journal=tmp_path / "runs.db") as e:
+        async with anyio.create_task_group() as group:
+
+            async def begin() -> None:
+                await e.solve("q", budget=1, answer="number", strategy=Two())
+
+            group.start_soon(begin)
+            await asking.wait()
+            group.cancel_scope.cancel()
+        Slow.slow = False
+        (record,) = await e.journal.runs(1)
+        assert await balance(ledger, "key") == ((30_000, 30, 1), (0, 0, 0))
+        going.append(True)
+        assert (await e.resume(record.id, strategy=Two())).answer == "2"
+    assert [word for word, _ in model.sent].count("one") == 1
+
+
+async def test_a_deadline_does_not_wait_for_the_ledger() -> None:
+    class Stuck(Ledger):
+        stuck = False
+
+        async def perform(self, operations: Sequence[Operation]) -> list[Result]:
+            if self.stuck and operations:
+                await anyio.sleep_forever()
+            return await super().perform(operations)
+
+    class Two:
+        name = "two"
+
+        def __call__(self, task: Any) -> Any:
+            one = yield from say("one", task)
+            yield from Offer(Answer(one), Committed(1), (say("two", task),))
+            Stuck.stuck = True
+            yield from say("two", task)
+            return Answer(one)
+
+    ledger = Stuck(MemoryStore())
+    await ledger.declare(tree())
+    async with narrow(ledger, Slots()) as e:
+        with anyio.fail_after(30):
+            solution = await e.solve("q", budget=Budget(usd=1, seconds=0.2), answer="number", strategy=Two())
+    assert (solution.answer, solution.stop_reason) == ("2", "budget_seconds")
+
+
+@pytest.mark.parametrize("usage", [Usage(-5, 2), Usage(1 << 70, 2), Usage(2.5, 2)])  # type: ignore[arg-type]
+async def test_usage_that_cannot_be_is_billed_at_the_hold(usage: Usage) -> None:
+    model = ScriptedModel(["Answer: 2"], usage=usage)
+    async with await Ledger.open(None, tree()) as ledger, engine(ledger, model) as e:
+        solution = await e.solve("q", budget=1, answer="number", strategy=SelfConsistency(samples=3))
+        holds = await ledger.holds()
+        assert solution.answer == "2"
+        assert [h.spent for h in holds] == [h.held for h in holds]
+        assert solution.spend.nanos == sum(h.held[0] for h in holds)
+
+
+async def test_a_request_sees_that_there_is_room_again() -> None:
+    class Twice:
+        name = "twice"
+
+        def __call__(self, task: Any) -> Any:
+            one = yield from say("one", task)
+            freed.append(True)
+            two = yield from say("two", task)
+            return Answer(two or one)
+
+    freed: list[bool] = []
+
+    class Model(Slots):
+        async def complete(self, request: Request) -> Response:
+            if not freed:
+                await ledger.do(Void("other"))
+            return await super().complete(request)
+
+    async with await Ledger.open(None, tree(acme=Limit.of("total", calls=3))) as ledger:
+        await ledger.do(Reserve("other", "key", Amounts(0, 0, 2)))
+        async with narrow(ledger, Model()) as e:
+            solution = await e.solve("q", budget=1, answer="number", strategy=Twice())
+        assert (solution.answer, solution.spend.calls) == ("2", 2)
+
+
+async def test_a_call_is_cut_to_what_the_account_has_left() -> None:
+    model = Sizes()
+    async with await Ledger.open(None, tree(acme=Limit.of("total", tokens=300))) as ledger, engine(ledger, model) as e:
+        strategy = SingleShot(params=Params(max_tokens=512, least_tokens=50))
+        solution = await e.solve("q", budget=1, answer="number", strategy=strategy)
+        (hold,) = await ledger.holds()
+        assert (solution.answer, hold.state) == ("2", "settled")
+        assert hold.held[1] <= 300
+        assert 50 <= model.asked[0] < 300
+
+
+async def test_a_ledger_that_was_away_is_asked_again_when_the_run_is_resumed(tmp_path: Path) -> None:
+    store = Away()
+    ledger = Ledger(store)
+    await ledger.declare(tree())
+    store.away = True
+    model = ScriptedModel(["Answer: 2"], usage=Usage(20, 10))
+    async with engine(ledger, model, journal=tmp_path / "runs.db") as e:
+        with pytest.raises(StoreError):
+            await e.solve("q", budget=1, answer="number", strategy=SingleShot())
+        store.away = False
+        (record,) = await e.journal.runs(1)
+        assert (await e.resume(record.id)).answer == "2"
+    assert await balance(ledger, "key") == ((30_000, 30, 1), (0, 0, 0))
+
+
+async def test_replies_that_were_cut_do_not_teach_that_replies_are_short() -> None:
+    model = Sizes(400)
+    async with engine(False, model) as e:
+        strategy = SelfConsistency(samples=10, params=Params(max_tokens=512, least_tokens=16))
+        for _ in range(12):
+            await e.solve("q", budget=Budget(tokens=1500), answer="number", strategy=strategy)
+        upper = e._habits.upper(("m",), e.policy, 0.9)
+    assert min(model.asked) < 400
+    assert upper["m"]["answer"] > 400

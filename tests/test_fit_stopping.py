@@ -14,6 +14,7 @@ from satisfice.budgets.evidence import Evidence
 from satisfice.budgets.policy import Policy
 from satisfice.core.belief import Priors, Terms
 from satisfice.experiments.bank import Bank, Draw, Question, Scored
+from satisfice.experiments.chaining import _judged, _kept, _parts, _Walks
 from satisfice.experiments.chances import fit_chances, mixture
 from satisfice.experiments.fitting import beta_binomial, fit
 
@@ -116,6 +117,34 @@ def test_fit_learns_the_chain_of_a_verifier(policy: Policy) -> None:
     assert 1 < start.cost < 6
 
 
-def test_draws_with_verdicts_end_where_the_recorded_ones_did(policy: Policy) -> None:
+def test_draws_with_verdicts_go_on_past_the_recorded_ones_where_they_cost_next_to_nothing(policy: Policy) -> None:
     many = (Evidence(6, (("judge", 0.4),)),)
-    assert DrawBelief(many, ("judge",)).best(Terms(1e-9, 1.0, 99, policy.priors())).size == 0
+    assert DrawBelief(many, ("judge",)).best(Terms(1e-9, 1.0, 99, policy.priors())).size == 1
+    assert DrawBelief(many, ("judge",)).best(Terms(0.2, 1.0, 99, policy.priors())).size == 0
+
+
+def walks(n: int, stuck: float, seed: int = 0, draws: int = 8) -> _Walks:
+    """A leader that rises from p = .2 to .8 (and is right as often) with chance .4 a draw, but for stuck questions."""
+    dice = np.random.default_rng(seed)
+    moving = dice.random((n, 1, 1)) >= stuck
+    risen = np.cumsum((dice.random((n, 2, draws)) < 0.4) & moving, axis=2) > 0
+    p = np.where(risen, 0.8, 0.2) + 1e-3 * dice.random((n, 2, draws))
+    right = (dice.random((n, 2, 1)) < p).astype(float)
+    return _Walks(p, right)
+
+
+def test_a_chain_learns_which_of_its_promises_are_kept() -> None:
+    parts = _parts([i % 10 for i in range(400)])
+    kept = {stuck: _judged(walks(400, stuck), parts, 0.0, False)[0].kept for stuck in (0.0, 0.6)}
+    assert kept[0.0] > 0.8
+    assert kept[0.6] < 0.6  # the pooled chance of rising is no chance of the stuck ones
+
+
+def test_promises_are_believed_where_too_few_questions_speak_against_them() -> None:
+    promised = np.full(200, 0.2)
+    came = np.where(np.arange(200) % 20 == 0, 1.0, 0.0)
+    assert _kept(promised, came) == pytest.approx(0.25)
+    assert _kept(promised, promised) == 1.0
+    assert _kept(promised[:6], np.array([1.0, 0, 0, 0, 0, 0])) == 1.0
+    assert _kept(np.zeros(5), np.zeros(5)) == 1.0
+    assert 0 < _kept(promised, -came) < 0.1  # never none: a price over the share must stay a price

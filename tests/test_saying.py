@@ -15,6 +15,7 @@ from satisfice.budgets.beliefs import ExactBelief
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.prices import Price
 from satisfice.budgets.priors import DEFAULT_PRIORS
+from satisfice.budgets.resort import LastResort
 from satisfice.core.belief import Priors, Terms
 from satisfice.core.effects import CallTool, Sample, Score
 from satisfice.core.task import Candidate, Task
@@ -42,7 +43,7 @@ def test_a_stop_by_value_says_what_it_rejected() -> None:
 def test_going_on_says_what_it_expects() -> None:
     way = Alternative("go on", 2, 0.1, 0.001, 3.0, 0.1 - 20 * 0.007, 0.00025)
     said = say(decision(way, 2, "worth it"), "sample", per_second=0.001)
-    assert said == "2 more samples (4 expected in all): +10% x $0.05 = $0.005 > $0.004 ($0.001 + 3 s x $0.001)"
+    assert said == "2 more samples (4 from now on): +10% x $0.05 = $0.005 > $0.004 ($0.001 + 3 s x $0.001)"
     fixed = Alternative("go on", 3, inf, 0.003, 0.0, inf, 0.001)
     assert say(decision(fixed, 3, "worth it"), "sample") == "3 more samples: their number was fixed beforehand"
     first = say(decision(way, 1, "first answer"), "sample")
@@ -51,13 +52,24 @@ def test_going_on_says_what_it_expects() -> None:
 
 
 def test_two_figures_that_look_alike_get_more_digits() -> None:
-    way = Alternative("draw", 0, 0.02001, 0.001001, 0.0, -1e-5, 0.001001)
-    assert say(decision(way, 0), "sample").endswith("= $0.0010005 < $0.001001")
+    way = Alternative("draw", 0, 0.02, 0.001001, 0.0, -2e-5, 0.001001)
+    assert say(decision(way, 0), "sample").endswith("= $0.001 < $0.001001")
+    nearer = Alternative("draw", 0, 0.0200199999, 0.001001, 0.0, -1e-10, 0.001001)
+    assert say(decision(nearer, 0), "sample").endswith("= $0.001001 just < $0.001001")
+
+
+def test_a_last_resort_has_no_figures_of_its_own() -> None:
+    terms = Terms(1.0, 0.1, 9, DEFAULT_PRIORS)
+    ways = [("answer", LastResort(ExactBelief(0)), terms)]
+    index, _, rows = judge(ways)
+    assert rows[index].size > 0
+    said = say(Decision("1", 0.0, 0.0, None, 1.0, rows, index, rows[index].size, "worth it"), "sample")
+    assert said == "one more sample (answer): the only way left"
 
 
 def test_nothing_to_gain_and_budgets() -> None:
     none = Alternative("go on", 0, 0.0, 0.0, 0.0, 0.0)
-    assert say(decision(none, 0), "round") == "stop: another round is not expected to gain anything"
+    assert say(decision(none, 0), "round") == "stop: no other round that can be paid is expected to gain anything"
     lack = "the next sample may take up to $0.004, $0.003 left"
     assert say(decision(none, 0, "budget_usd"), lack=lack) == f"stop: {lack}"
 
@@ -122,7 +134,7 @@ def test_a_solution_carries_the_words_of_its_stop() -> None:
 def test_budgets_and_checks_say_so_too() -> None:
     done = _solve(SelfConsistency(samples=50), calls=3)
     assert done.stop_reason == "budget_calls"
-    assert done.stop_said == "stop: the next sample may take up to 1 calls, 0 calls left"
+    assert done.stop_said == "stop: the next sample may take up to 1 call, 0 calls left"
     never = _solve(BestOfN(), [lambda task, candidate: Verdict(0.0, exact=True)], usd=0.05, worth=0.002)
     assert never.answer is None
     assert never.stop_said.startswith("folded: no answer is worth giving: one more sample (draw): +")

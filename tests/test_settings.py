@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from satisfice.core.errors import BadSettings
+from satisfice.core.errors import BadSettings, CallerError
 from satisfice.models import Settings, load_settings
+from satisfice.scheduler.engine import Engine
 
 GOOD = """
 default = "fast"
@@ -130,3 +131,33 @@ def test_a_folder_is_no_file() -> None:
     Path("satisfice.toml").mkdir()
     with pytest.raises(BadSettings, match="cannot be read"):
         load_settings()
+
+
+def test_caps_are_whole_nano_dollars() -> None:
+    """A cap that is finer would be rounded up."""
+    assert "limits.usd: finer than a nano-dollar" in fault("[limits]\nusd = 0.1234567891\n")
+    assert load_settings(write("[limits]\nusd = 0.123456789\n")).limits.usd == 0.123456789
+    assert load_settings(write("[limits]\nusd = 1e3\n")).limits.usd == 1000
+
+
+ACCOUNTS = "[accounts.acme]\nlimits = [{usd = 1}]\n"
+
+
+@pytest.mark.parametrize("text", [ACCOUNTS, 'account = "acme"\n'])
+def test_accounts_without_a_ledger_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Their limits would bound nothing, and nobody would say so."""
+    monkeypatch.delenv("SATISFICE_LEDGER", raising=False)
+    with pytest.raises(BadSettings, match="ledger = true"):
+        Engine("local/smollm2", settings=write(text))
+    Engine("local/smollm2", settings=write("ledger = true\n" + text))
+    Engine("local/smollm2", settings=write("ledger = false\n" + text))
+    Engine("local/smollm2", settings=write(text), ledger=False)
+
+
+def test_an_account_without_a_ledger_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SATISFICE_LEDGER", raising=False)
+    settings = load_settings(write("journal = false\n"))
+    with pytest.raises(CallerError, match="ledger=True"):
+        Engine("local/smollm2", settings=settings, account="acme")
+    Engine("local/smollm2", settings=settings, account="acme", ledger=False)
+    Engine("local/smollm2", settings=settings, account="acme", limit=1.0)

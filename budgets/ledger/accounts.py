@@ -13,6 +13,7 @@ from .windows import TOTAL, Window
 
 ROOT = "global"
 MOST = 1 << 60  # of any one amount: sums of a few of them still fit into 64 bits
+LENGTH = 64  # the most characters, and decimal places, of an amount as text
 NAME = re.compile(r"[^\s/,\x00-\x1f][^/,\x00-\x1f]{0,119}")
 
 
@@ -80,8 +81,9 @@ class Account:
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise CallerError(f"account {self.name!r}: expected a name of 1 to 120 characters, without '/' or ','")
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or not self.name.isprintable():
+            text = "expected a name of 1 to 120 printable characters, without '/' or ','"
+            raise CallerError(f"account {self.name!r}: {text}")
         if (self.name == ROOT) != (self.parent is None):
             raise CallerError(f"account {self.name!r}: only {ROOT!r} has no parent, and every other account has one")
         windows = [str(limit.window) for limit in self.limits]
@@ -91,16 +93,26 @@ class Account:
 
 def money(usd: float | str) -> int:
     """Dollars as nano-dollars, exact where they are written as text. Raises `BadBudget`."""
-    from decimal import Decimal, InvalidOperation
-
     try:
-        exact = Decimal(str(usd).strip().removeprefix("$")) * NANO
-        whole = nanos(float(usd)) if isinstance(usd, float) else int(exact.to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError, TypeError):
-        raise BadBudget(f"{usd!r}: expected an amount of dollars") from None
-    if not isinstance(usd, float) and exact != whole:
-        raise BadBudget(f"{usd!r}: finer than a nano-dollar ($0.000000001)")
+        whole = nanos(usd) if isinstance(usd, float) else _exact(str(usd).strip().removeprefix("$"))
+    except (ArithmeticError, ValueError, TypeError):  # a whole number may be too long to be shown
+        shown = repr(usd)[:80] if isinstance(usd, str | float | bool) else f"this {type(usd).__name__}"
+        raise BadBudget(f"{shown}: expected an amount of dollars") from None
     return check_amount("usd", whole)
+
+
+def _exact(text: str) -> int:
+    """Nano-dollars of a decimal number. Raises `BadBudget`, `ArithmeticError`, `ValueError`."""
+    from decimal import Context, Decimal
+
+    number = Decimal(text) if len(text) <= LENGTH else Decimal("NaN")
+    if not number.is_finite() or abs(number.adjusted()) > LENGTH:  # before anything is reckoned with it
+        raise ValueError
+    exact = Context(prec=2 * LENGTH).multiply(number, Decimal(NANO))
+    whole = int(exact.to_integral_value())
+    if exact != whole:
+        raise BadBudget(f"{text!r}: finer than a nano-dollar ($0.000000001)")
+    return whole
 
 
 def usd_text(amount: int) -> str:
@@ -120,7 +132,8 @@ def check_amount(name: str, value: object) -> int:
         raise BadBudget(f"{name}={value!r}: expected a whole number (money in nano-dollars)", field=name)
     if not 0 <= value <= MOST:
         what = "negative" if value < 0 else f"above {MOST:,}, the most that an account can hold"
-        raise BadBudget(f"{name}={value}: {what}", field=name)
+        shown = value if value.bit_length() < 128 else "..."  # one that is very long cannot be shown
+        raise BadBudget(f"{name}={shown}: {what}", field=name)
     return value
 
 

@@ -38,7 +38,7 @@ class Book(Tree):
     def __init__(self, accounts: Iterable[Account] = (), *, slice_: bool = False) -> None:
         super().__init__()
         self.sliced = slice_
-        self.changed: dict[str, Hold] = {}  # holds that a slice has made or resolved
+        self.changed: dict[str, Hold] = {}  # holds that a slice has made, resolved or given another owner
         self.opened: list[Account] = []  # accounts made, granted or frozen since it was loaded
         self.notes: list[Note] = []  # since it was loaded
         self.priced: dict[str, set[str]] = {}  # versions of the price that holds were reckoned by, for each model
@@ -105,10 +105,18 @@ class Book(Tree):
             c.hn += n
             c.ht += t
             c.hk += k
-        hold = Hold(op.id, op.account, at, at + op.ttl, (n, t, k), "pending", op.run, op.model, op.price)
+        held = (n, t, k)
+        hold = Hold(
+            op.id, op.account, at, at + op.ttl, held, "pending", op.run, op.model, op.price,
+            None, _NOTHING, _NOTHING, None, False, op.owner,
+        )  # fmt: skip
         self.holds[op.id] = hold
         if self.sliced:
             self.changed[op.id] = hold
+        else:
+            self.pending[op.id] = hold
+            if known is not None:
+                self.remade.add(op.id)
         news = op.price and op.price not in self.priced.get(op.model, ())
         return self._told(hold, near, at) if near or news else _DONE
 
@@ -157,18 +165,21 @@ class Book(Tree):
             hold.usage = (u.prompt, u.completion, u.cached, u.reasoning)
         if self.sliced:
             self.changed[op.id] = hold
+        else:
+            self.pending.pop(op.id, None)
         if not above:
             return _DONE
         return self._above(hold, held, line, at)
 
     def void(self, op: Void, at: int) -> Done:
-        """Where none was made there is nothing to give back. Raises `LedgerConflict` for a hold that was settled."""
+        """Where none was made, or another owner has it now, there is nothing to give back. Raises `LedgerConflict` for
+        a hold that was settled."""
         hold = self.holds.get(op.id)
         if hold is None:
             return Done(repeated=True)
         if hold.state == "settled":
             raise LedgerConflict(f"hold {op.id} was settled at {said(hold.spent)}: it cannot be given back", hold=op.id)
-        if hold.state == "voided":
+        if hold.state == "voided" or (op.owner and op.owner != hold.by):
             return Done(repeated=True)
         n, t, k = hold.held
         for meter in self._line_of(hold):
@@ -184,6 +195,8 @@ class Book(Tree):
             self.notes.append(Note(at, "void", hold.account, f"hold {hold.id} given back", op.by))
         if self.sliced:
             self.changed[op.id] = hold
+        else:
+            del self.pending[op.id]
         return Done()
 
     def _told(self, hold: Hold, near: bool, at: int) -> Done:
@@ -209,6 +222,10 @@ class Book(Tree):
             raise LedgerConflict(
                 f"hold {op.id} is there already, at account {hold.account} with {said(hold.held)}", hold=op.id
             )
+        if hold.by != op.owner:  # a resumed attempt: what the former owner still wants to give back is no longer its
+            hold.by = op.owner
+            if self.sliced:
+                self.changed[op.id] = hold
         return Done(repeated=True)
 
     def _unmatched(self, op: Settle, spent: tuple[int, int, int], at: int) -> Done:

@@ -1,7 +1,7 @@
 """The clerk: one thread that owns a store. What is asked while it works becomes its next transaction (group commit).
 
 What is posted (settlements) is not lost when the store cannot be reached: it is owed, goes before everything else as
-soon as the store answers, and until then its hold counts in full.
+soon as the store answers, and until then its hold counts in full. Should the thread die, nobody goes on waiting for it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,28 @@ Told = Callable[[Sequence[Result]], None]
 class Job:
     """Operations, or work to do with the store (a read), and who waits for it."""
 
-    __slots__ = ("error", "event", "operations", "result", "soon", "work")
+    __slots__ = ("done", "error", "event", "gone", "operations", "result", "soon", "work")
 
     def __init__(self, operations: Sequence[Operation] = (), work: Callable[[Store], Any] | None = None) -> None:
         self.operations, self.work = operations, work
         self.soon: Callable[..., object] | None = None  # how to reach the waiter's loop; None: nobody waits
         self.event: anyio.Event | None = None
+        self.done = self.gone = False  # there is a result; whoever waited does so no more
         self.result: Any = None
         self.error: Exception | None = None
 
 
 class Clerk:
-    """`clock`: milliseconds since 1970. `told`: called in the thread with the results of what was posted."""
+    """`clock`: milliseconds since 1970. `told`: called with the results that nobody waits for: in the thread for what
+    was posted and for waits that were cancelled, in the loop for a wait that is cancelled when the result is there."""
 
     def __init__(self, store: Store, clock: Callable[[], int], told: Told) -> None:
         self._store, self._clock, self._told = store, clock, told
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._lock = threading.Lock()  # between `submit` and `stop`: nothing is queued behind the end
+        self._lock = threading.Lock()  # nothing is queued behind the end; `done` and `gone` of jobs
+        self._taken: list[Job] = []  # what the thread has in hand
         self._owed: deque[Operation] = deque()
+        self._dead: BaseException | None = None  # what has ended the thread
         self._why: Exception | None = None
         self._stopped = False
         self._pid = os.getpid()
@@ -57,22 +61,33 @@ class Clerk:
         atexit.register(self._stop_quietly)
 
     def submit(self, job: Job) -> None:
-        """Queues the job, first come first served. StoreError when closed."""
+        """Queues the job, first come first served. StoreError when closed, or when the thread has died."""
         if os.getpid() != self._pid:
             raise StoreError("the ledger was opened before a fork: open it again in the child")
         with self._lock:
             if self._stopped:
-                raise StoreError("the ledger is closed")
+                raise StoreError("the ledger is closed") if self._dead is None else _died(self._dead)
             self._queue.put(job)
 
     async def perform(self, job: Job) -> Any:
         """Queues the job and waits until it is durable. Cancelling the wait does not take the job back."""
         job.soon, job.event = way_back(), anyio.Event()
         self.submit(job)
-        await job.event.wait()
+        try:
+            await job.event.wait()
+        except BaseException:
+            if self._leave(job):
+                self._told(job.result)
+            raise
         if job.error is not None:
             raise job.error
         return job.result
+
+    def _leave(self, job: Job) -> bool:
+        """Nobody waits any more. Whether there are results already, which nobody has heard of."""
+        with self._lock:
+            before, job.gone = job.gone, True
+            return not before and job.done and job.error is None and job.work is None
 
     def stop(self) -> None:
         """Does what is queued, and ends. StoreError if something is still owed: it is in the journal, and `satisfice
@@ -105,11 +120,36 @@ class Clerk:
     # -- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._die(error)
+        finally:
+            self._store.close()
+
+    def _die(self, error: BaseException) -> None:
+        """Nothing is done any more, and everybody hears of it."""
+        import logging
+
+        logging.getLogger("satisfice").critical("the ledger's thread has died", exc_info=error)
+        left = [job for job in self._taken if not job.done]
+        with self._lock:
+            self._stopped, self._dead, self._why = True, error, _died(error)
+            while not self._queue.empty():
+                job = self._queue.get()
+                left += [] if job is None else [job]
+        for job in left:
+            job.error = _died(error)
+            if job.soon is None:
+                self._owed.extend(job.operations)
+        self._wake(left)
+
+    def _work(self) -> None:
         ending = False
         while not ending:
-            jobs, ending = self._next()
+            self._taken, ending = self._next()
             batch: list[Job] = []
-            for job in jobs:
+            for job in self._taken:
                 if job.work is None:
                     batch.append(job)
                 else:  # reads see what was asked before them
@@ -117,7 +157,7 @@ class Clerk:
                     batch = []
                     self._read(job, job.work)
             self._write(batch)
-        self._store.close()
+            self._taken = []
 
     def _next(self) -> tuple[list[Job], bool]:
         """What is queued, and whether that was all."""
@@ -161,7 +201,8 @@ class Clerk:
             first += len(job.operations)
             if job.soon is None:
                 posted.extend(job.result)
-        self._wake(jobs)
+        for job in self._wake(jobs):
+            posted.extend(job.result)
         if posted:
             self._told(posted)
 
@@ -174,15 +215,25 @@ class Clerk:
             job.error = StoreError(f"ledger: {error}")
         self._wake([job])
 
-    @staticmethod
-    def _wake(jobs: list[Job]) -> None:
-        """Calls each loop once for all of its waiters."""
-        loops: dict[Callable[..., object], list[anyio.Event]] = {}
-        for job in jobs:
-            if job.soon is not None and job.event is not None:
-                loops.setdefault(job.soon, []).append(job.event)
-        for soon, events in loops.items():
+    def _wake(self, jobs: list[Job]) -> list[Job]:
+        """Calls each loop once for all of its waiters. Returns the jobs whose waiters are gone."""
+        loops: dict[Callable[..., object], list[Job]] = {}
+        with self._lock:
+            gone = [job for job in jobs if job.gone]
+            for job in jobs:
+                job.done = True
+                if job.soon is not None and not job.gone:
+                    loops.setdefault(job.soon, []).append(job)
+        for soon, waiting in loops.items():
             try:
-                soon(partial(set_all, events))
-            except RuntimeError:  # the loop is closed, and its waiters with it
-                continue
+                soon(partial(set_all, [job.event for job in waiting if job.event is not None]))
+            except Exception:  # the loop is closed, and its waiters with it
+                with self._lock:
+                    gone += [job for job in waiting if not job.gone]
+                    for job in waiting:
+                        job.gone = True
+        return gone
+
+
+def _died(error: BaseException) -> StoreError:
+    return StoreError(f"the ledger's thread has died: {type(error).__name__}: {error}; open the ledger again")

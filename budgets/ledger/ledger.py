@@ -10,10 +10,12 @@ from typing import Any
 
 import anyio
 
-from ...core.errors import CallerError, SatisficeError
+from ...core.errors import CallerError, SatisficeError, UnknownName
 from .accounts import ROOT, Account, in_order
 from .clerk import Clerk, Job
+from .declared import differences
 from .operations import Alert, Done, Grant, Hold, Note, Open, Operation, Result
+from .places import named, place_of
 from .stores import MemoryStore, Query, Standing, Store
 
 logger = logging.getLogger("satisfice")
@@ -28,7 +30,8 @@ def now_ms() -> int:
 class Ledger:
     """Accounts that cannot be overdrawn, over one store: in memory, in a SQLite file, in PostgreSQL.
 
-    `on_alert`: called with each `Alert`, in the loop that reserved, or in the ledger's thread for what was posted.
+    `on_alert`: called with each `Alert`, in the loop that reserved, or in the ledger's thread for what was posted, and
+    for a reservation whose waiter was cancelled.
     `clock`: milliseconds since 1970. An async context manager; `aclose` writes what was posted.
     """
 
@@ -50,8 +53,9 @@ class Ledger:
         """`place`: None for memory, "postgresql://..." for a server, else a SQLite file, made if absent. `accounts`:
         those that are not there yet are opened, the others stay as they are. Raises `StoreError`, `CallerError`."""
         wanted = list(accounts)
-        store = await anyio.to_thread.run_sync(store_at, place)
-        ledger = cls(store, on_alert=on_alert, clock=clock, name=_named(place))
+        where = None if place is None else place_of(place)
+        store = await anyio.to_thread.run_sync(store_at, where)
+        ledger = cls(store, on_alert=on_alert, clock=clock, name=named(where))
         try:
             await ledger.declare(wanted)
         except BaseException:
@@ -62,17 +66,27 @@ class Ledger:
 
     async def declare(self, accounts: Sequence[Account]) -> None:
         """Opens those that are not there yet. Limits declared for the root are granted where it has none over that
-        window. Raises `CallerError`."""
-        have = {s.account.name: s.account for s in await self.standings()}
+        window. Other limits of what is there stay as they are; a warning says where they differ. Raises `CallerError`,
+        `StoreError`."""
+        if not accounts:
+            return
+        names = {name for account in accounts for name in (account.name, account.parent) if name is not None}
+        have = {account.name: account for account in await self._read(lambda store: store.accounts([*names]))}
+        try:
+            ordered = in_order(accounts, {name: known.parent for name, known in have.items()})
+        except UnknownName:  # again, with all names there are, to suggest one
+            ordered = in_order(accounts, {s.account.name: s.account.parent for s in await self.standings()})
         operations: list[Operation] = []
-        for account in in_order(accounts, {name: known.parent for name, known in have.items()}):
+        for account in ordered:
             known = have.get(account.name)
-            if known is None:
+            if known is None or known.parent != account.parent:  # opening it again says what is wrong
                 operations.append(Open(account))
-            elif account.name == ROOT and not known.limits:
-                operations += [Grant(ROOT, limit.window, limit, by="declared") for limit in account.limits]
-            elif known.parent != account.parent:
-                operations.append(Open(account))  # says what is wrong
+                continue
+            over = {limit.window for limit in known.limits}
+            free = [limit for limit in account.limits if account.name == ROOT and limit.window not in over]
+            operations += [Grant(ROOT, limit.window, limit, by="declared") for limit in free]
+            for text in differences(account, known):
+                logger.warning("ledger: %s", text)
         for result in await self.perform(operations) if operations else ():
             if isinstance(result, SatisficeError):
                 raise result
@@ -83,7 +97,7 @@ class Ledger:
         if self._clerk is None:
             results = self._store.apply(operations, self._clock())
         else:
-            results = await self._clerk.perform(Job(operations))
+            results = await self._clerk.perform(Job(operations)) or []
         self._alerts(results)
         return results
 
@@ -149,39 +163,30 @@ class Ledger:
         for result in results:
             if isinstance(result, SatisficeError):
                 logger.error("ledger: %s", result)
-        self._alerts(results)
+        # Whoever posts, or the ledger's thread, is not to end for it: sys.exit() there would end nothing else.
+        self._alerts(results, BaseException)
 
-    def _alerts(self, results: Sequence[Result]) -> None:
+    def _alerts(self, results: Sequence[Result], caught: type[BaseException] = Exception) -> None:
         for result in results:
             for alert in result.alerts if isinstance(result, Done) else ():
                 logger.warning("ledger: %s", alert.text)
                 if self._on_alert is not None:
                     try:
                         self._on_alert(alert)
-                    except Exception:  # its fault must not cost the run
+                    except caught:  # its fault must not cost the run
                         logger.exception("on_alert raised")
 
 
-def _named(place: str | Path | None) -> str:
-    """What a place is called where people read it: without a password."""
-    if place is None:
-        return "memory"
-    head, at, tail = str(place).rpartition("@")
-    return (
-        f"{head.partition('://')[0]}://{tail.partition('?')[0]}"
-        if at and "://" in head
-        else str(place).partition("?")[0]
-    )
-
-
 def store_at(place: str | Path | None) -> Store:
-    """The store that a place means. Blocks. Raises `StoreError`, `MissingExtra`."""
+    """The store that a place means. Blocks. Raises `CallerError` for a URL of something else, `StoreError`,
+    `MissingExtra`."""
     if place is None:
         return MemoryStore()
-    if str(place).startswith(("postgresql://", "postgres://")):
+    where = place_of(place)
+    if isinstance(where, str):
         from .postgres import PostgresStore
 
-        return PostgresStore(str(place))
+        return PostgresStore(where)
     from .sqlite import SqliteStore
 
-    return SqliteStore(Path(place))
+    return SqliteStore(where)

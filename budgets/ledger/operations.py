@@ -48,7 +48,8 @@ class Freeze:
 @dataclass(slots=True)  # not frozen: that would cost more than the reservation itself
 class Reserve:
     """Holds the worst case of one call at `account` and at every one above it, or at none. `ttl` milliseconds later an
-    unresolved hold is ambiguous. `price`: the version of the price that it was reckoned by. Raises `BadBudget`."""
+    unresolved hold is ambiguous. `price`: the version of the price that it was reckoned by. `owner`: which process or
+    attempt sends it; one that finds the hold pending takes it over from the former owner. Raises `BadBudget`."""
 
     id: str
     account: str
@@ -57,6 +58,7 @@ class Reserve:
     run: str = ""
     model: str = ""
     price: str = ""
+    owner: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.ttl <= MOST:
@@ -85,10 +87,12 @@ class Settle:
 
 @dataclass(slots=True)
 class Void:
-    """Gives back the hold of a call that never left."""
+    """Gives back the hold of a call that never left. `owner`: only if the hold is still that owner's; without one,
+    whoever's it is."""
 
     id: str
     by: str = ""
+    owner: str = ""
 
 
 Operation: TypeAlias = Open | Grant | Freeze | Reserve | Settle | Void
@@ -172,7 +176,7 @@ Result: TypeAlias = Done | Refusal | SatisficeError
 class Hold:
     """One reservation and what became of it. Times in milliseconds. `spent` and `usage` once it is settled; `late`: it
     was settled after it had expired, had been given back, or without having been known; `over`: what was posted above
-    the hold."""
+    the hold; `by`: who resolved it if it was not the call itself, while it is pending its owner."""
 
     id: str
     account: str

@@ -35,6 +35,7 @@ LINES = """WITH RECURSIVE line (name, parent, frozen, seq) AS (
     FROM line LEFT JOIN ledger_limits ON account = line.name ORDER BY line.seq, place"""
 TREE = """SELECT name, parent, frozen, time_window, nanos, tokens, calls, alerts
     FROM ledger_accounts LEFT JOIN ledger_limits ON account = name ORDER BY seq, place"""
+NAMED = TREE.replace(" ORDER BY", " WHERE name {among} ORDER BY")
 # CROSS JOIN: SQLite then looks up each key in the index, as it should.
 SLOTS = f"""SELECT c.{", c.".join(COUNTERS.columns)} FROM {{keys}} k CROSS JOIN ledger_counters c
     WHERE c.account = k.account AND c.time_window = k.time_window AND c.slot BETWEEN k.low AND k.high"""

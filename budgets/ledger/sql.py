@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from ...core.errors import StoreError, UnknownName
-from .accounts import ROOT
+from .accounts import ROOT, Account
 from .book import Book
 from .meters import UNLIMITED, Meter
 from .migrations import VERSION, check_version
 from .operations import Freeze, Grant, Hold, Note, Open, Operation, Reserve, Result, Settle, Void
-from .queries import CLEAR, LINES, MERGE, SELECT_HOLDS, SLOTS, TREE, Asked, Dialect, past_of, select_holds
+from .queries import CLEAR, LINES, MERGE, NAMED, SELECT_HOLDS, SLOTS, TREE, Asked, Dialect, past_of, select_holds
 from .rows import (
     ACCOUNTS,
     COUNTERS,
@@ -101,6 +101,7 @@ class SqlStore:
         self._lock = f"SELECT version FROM ledger_meta{d.lock}"
         self._by_id = f"{SELECT_HOLDS} WHERE id {d.among}"
         self._lines = LINES.format(among=d.among)
+        self._named = NAMED.format(among=d.among)
         self._versions = f"SELECT model, version FROM ledger_prices WHERE model {d.among}"
         self._counters = SLOTS.format(keys=d.keys)
 
@@ -123,6 +124,10 @@ class SqlStore:
             return book.room(account, at)
 
         return self._db.transaction(read, writes=False)
+
+    def accounts(self, names: Sequence[str]) -> list[Account]:
+        wanted = (self._named, (json.dumps(sorted(set(names))),))
+        return accounts_of(self._db.transaction(lambda: self._db.ask(wanted)[0], writes=False))
 
     def standings(self, at: int) -> list[Standing]:
         def read() -> list[Standing]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Lock
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from .tree import root
 from .windows import TOTAL, Window
 
 KEPT = 100_000  # resolved holds that the store in memory remembers
+SLICE = 64  # of the holds that it looks at to forget old ones, with each batch: nobody waits for all of them
 TIDY = 1000  # batches between two times at which it puts old slots of rolling windows together
 
 
@@ -55,11 +57,12 @@ class Store(Protocol):
 
     `apply` raises `StoreError` where that is not known: then the same operations may be sent again, since ids make them
     happen once. A single operation that cannot be done is an error in its place among the results, and the others go
-    on. Reading raises `UnknownName`, `StoreError`.
+    on. `accounts`: those of the names that there are, in any order. Reading raises `UnknownName`, `StoreError`.
     """
 
     def apply(self, operations: Sequence[Operation], at: int) -> list[Result]: ...
     def room(self, account: str, at: int) -> tuple[int, int, int]: ...
+    def accounts(self, names: Sequence[str]) -> list[Account]: ...
     def standings(self, at: int) -> list[Standing]: ...
     def holds(self, query: Query) -> list[Hold]: ...
     def notes(self, limit: int) -> list[Note]: ...
@@ -73,18 +76,29 @@ class MemoryStore:
     def __init__(self) -> None:
         self._book = Book([root()])
         self._lock = Lock()
-        self._full = KEPT + KEPT // 4  # holds, at which it looks for those to forget
+        self._full = KEPT + KEPT // 4  # resolved holds, at which it begins to forget the oldest
+        self._old: Iterator[str] | None = None  # the ids among which it does so now
         self._batches = 0
 
     def apply(self, operations: Sequence[Operation], at: int) -> list[Result]:
         with self._lock:
-            results = self._book.apply(operations, at)
-            self._tidy(at)
+            book = self._book
+            results = book.apply(operations, at)
+            if self._old is not None or len(book.holds) - len(book.pending) > self._full:
+                self._forget(len(operations))
+            self._batches += 1
+            if self._batches % TIDY == 0:
+                self._tidy(at)
         return results
 
     def room(self, account: str, at: int) -> tuple[int, int, int]:
         with self._lock:
             return self._book.room(account, at)
+
+    def accounts(self, names: Sequence[str]) -> list[Account]:
+        with self._lock:
+            nodes = self._book.nodes
+            return [nodes[name].account for name in dict.fromkeys(names) if name in nodes]
 
     def standings(self, at: int) -> list[Standing]:
         with self._lock:
@@ -94,7 +108,7 @@ class MemoryStore:
         with self._lock:
             if query.account is not None:
                 self._book.account(query.account)
-            found = [hold for hold in self._book.holds.values() if self._meant(hold, query)]
+            found = [hold for hold in self._among(query) if self._meant(hold, query)]
         return [replace(hold) for hold in sorted(found, key=lambda hold: hold.at)[: query.limit]]
 
     def notes(self, limit: int) -> list[Note]:
@@ -103,6 +117,15 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing is kept."""
+
+    def _among(self, query: Query) -> Iterable[Hold]:
+        """The holds to look at, in the order in which they were first made: not all of them where only unresolved ones
+        are asked for."""
+        book = self._book
+        if query.state != "pending" and query.ambiguous is None:
+            return book.holds.values()
+        book.remade = {id for id in book.remade if id in book.pending}
+        return book.holds.values() if book.remade else book.pending.values()
 
     def _meant(self, hold: Hold, query: Query) -> bool:
         return (
@@ -115,20 +138,29 @@ class MemoryStore:
             and (not query.ids or hold.id in query.ids)
         )
 
-    def _tidy(self, at: int) -> None:
-        """Now and then: forgets old resolved holds, and keeps rolling windows from growing with every second."""
+    def _forget(self, size: int) -> None:
+        """Drops the oldest resolved holds, after each batch a few of them, but more than it can have brought."""
         book = self._book
-        if len(book.holds) > self._full:
-            resolved = [id for id, hold in book.holds.items() if hold.state != "pending"]
-            for id in resolved[:-KEPT]:
+        if self._old is None:
+            self._old = iter(list(book.holds))
+        some = [*islice(self._old, SLICE + 2 * size)]
+        for id in some:
+            if len(book.holds) - len(book.pending) <= KEPT:
+                break
+            if id not in book.pending:
                 book.forget(id)
-            self._full = len(book.holds) + KEPT // 4
-        self._batches += 1
-        if self._batches % TIDY == 0:
-            del book.notes[:-KEPT]
-            for node in book.nodes.values():
-                for meter in node.meters:
-                    meter.merge(at)
+        else:
+            self._old = self._old if some else None
+            return
+        self._old = None
+
+    def _tidy(self, at: int) -> None:
+        """Now and then: keeps notes, and the slots of rolling windows, from growing with every second."""
+        book = self._book
+        del book.notes[:-KEPT]
+        for node in book.nodes.values():
+            for meter in node.meters:
+                meter.merge(at)
 
 
 def standings_of(book: Book, at: int) -> list[Standing]:

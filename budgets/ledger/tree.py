@@ -30,6 +30,8 @@ class Tree:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.holds: dict[str, Hold] = {}
+        self.pending: dict[str, Hold] = {}  # those of them that nobody has resolved; a slice does not keep it
+        self.remade: set[str] = set()  # given back and made again: in `holds` they stand where they were made first
         self.sliced = False
         self.born: set[str] = set()  # accounts opened since it was loaded: all that was held there is here
         self.past: dict[tuple[str, int], tuple[int, int, int]] = {}  # by account and hour: of holds that are forgotten

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ..budgets.ledger.accounts import ROOT, Account, Limit
@@ -143,6 +145,59 @@ class LedgerStoreContract(LedgerLimitsContract):
         assert tree.holds(Query(ids=("c",))) == [Hold("c", "other", NOON + DAY, NOON + DAY + HOUR, (12, 0, 1))]
         assert balance(tree, "team")[1] == (12, 0, 1)
 
+    def test_a_hold_is_given_back_by_its_owner_alone(self, tree: Store) -> None:
+        """What an earlier attempt still wants to give back must not take the hold of the one that runs now."""
+
+        def held(owner: str) -> Reserve:
+            return Reserve("a", "run", Amounts(10, 0, 1), HOUR, owner=owner)
+
+        assert done(tree, held("first")) == Done()
+        assert [hold.by for hold in tree.holds(Query())] == ["first"]
+        assert done(tree, held("second")).repeated  # takes it over
+        assert [hold.by for hold in tree.holds(Query(state="pending"))] == ["second"]
+        before = picture(tree, NOON)
+        assert done(tree, Void("a", "unreachable", "first")).repeated
+        assert picture(tree, NOON) == before
+        failed(tree, Reserve("a", "run", Amounts(11, 0, 1), HOUR, owner="third"), LedgerConflict)
+        assert not done(tree, Void("a", "unreachable", "second")).repeated
+        assert [(hold.state, hold.by) for hold in tree.holds(Query())] == [("voided", "unreachable")]
+        for owner in ("first", "second"):
+            assert done(tree, Void("a", owner=owner)).repeated
+        assert done(tree, held("third")) == Done()
+        assert not done(tree, Void("a")).repeated  # without an owner: whoever's it is
+        assert done(tree, held("fourth")) == Done()
+        assert done(tree, settle("a", 7)) == Done()
+        assert [(hold.state, hold.by) for hold in tree.holds(Query())] == [("settled", "")]
+        failed(tree, Void("a", owner="fourth"), LedgerConflict)
+
+    def test_an_owner_changes_within_a_batch(self, tree: Store) -> None:
+        first, second = (Reserve("a", "run", Amounts(10, 0, 1), HOUR, owner=owner) for owner in ("p", "q"))
+        results = tree.apply([first, Void("a", owner="q"), second, Void("a", owner="p")], NOON)
+        assert results == [Done(), Done(repeated=True), Done(repeated=True), Done(repeated=True)]
+        assert balance(tree, "run") == ((0, 0, 0), (10, 0, 1))
+
+    def test_unresolved_holds_are_found_by_what_is_asked(self, tree: Store) -> None:
+        for i, run in enumerate(("r1", "r2", "r1", "r2")):
+            done(tree, Reserve(f"a{i}", "run", Amounts(1), 1000 + i, run), NOON + i)
+        done(tree, settle("a0", 1, calls=0), NOON + 5)
+        done(tree, Void("a1"), NOON + 5)
+        done(tree, reserve("b", 1, account="other"), NOON + 6)
+        pending = Query(state="pending")
+        assert [hold.id for hold in tree.holds(pending)] == ["a2", "a3", "b"]
+        assert [hold.id for hold in tree.holds(replace(pending, run="r1"))] == ["a2"]
+        assert [hold.id for hold in tree.holds(replace(pending, account="other"))] == ["b"]
+        assert [hold.id for hold in tree.holds(replace(pending, limit=2))] == ["a2", "a3"]
+        assert [hold.id for hold in tree.holds(Query(ambiguous=NOON + 1005))] == ["a2"]
+        assert tree.holds(replace(pending, ids=("a0",))) == []
+        assert tree.holds(Query(state="settled", ambiguous=NOON + DAY)) == []
+
+    def test_accounts_by_their_names(self, tree: Store) -> None:
+        standings = {s.account.name: s.account for s in tree.standings(NOON)}
+        found = tree.accounts(["key", "nobody", ROOT, "key", "'; --"])
+        assert {account.name: account for account in found} == {name: standings[name] for name in ("key", ROOT)}
+        assert len(found) == 2
+        assert tree.accounts([]) == []
+
     def test_usage_that_comes_after_the_hold_was_given_back_is_posted_and_told(self, tree: Store) -> None:
         done(tree, reserve("a"))
         done(tree, Void("a"))
@@ -225,7 +280,11 @@ class LedgerStoreContract(LedgerLimitsContract):
         with pytest.raises(UnknownName):
             tree.holds(Query(account="nobody"))
 
-    @pytest.mark.parametrize("wrong", [-1, (1 << 60) + 1, 1 << 70, 0.5, True])
+    @pytest.mark.parametrize(
+        "wrong",
+        [-1, (1 << 60) + 1, 1 << 70, 1 << 20_000, 0.5, True],
+        ids=["negative", "above", "far above", "endless", "fraction", "truth"],
+    )
     def test_amounts_that_no_account_can_hold(self, wrong: int) -> None:
         for amounts in (Amounts(wrong), Amounts(0, wrong), Amounts(0, 0, wrong)):
             with pytest.raises(BadBudget):

@@ -34,6 +34,7 @@ KINDS = (
     *("grant",) * 2,
     *("late", "open", "ungrant", "freeze"),
 )
+OWNERS = ("", "", "p", "q")
 STEPS = (0, 1, 50, 100, 1000, 5900, 6000, 6100, 3_600_000, 3_660_000, 86_400_000, 31 * 86_400_000)
 
 
@@ -130,6 +131,8 @@ class LedgerModel:
         known = self.holds.get(op.id)
         if known is not None and known.state != "voided":  # one that was given back may be made again
             same = (known.account, known.held, known.state) == (op.account, asked, "pending")
+            if same:
+                known.by = op.owner
             return "repeated" if same else "LedgerConflict"
         line = self.line(op.account)
         for name in reversed(line):
@@ -139,7 +142,8 @@ class LedgerModel:
             for window in self.accounts[name].limits:
                 if any(a > left for a, left in zip(asked, self.left(name, window, now), strict=True)):
                     return f"Refusal {name}"
-        self.holds[op.id] = Hold(op.id, op.account, now, now + op.ttl, asked, "pending", op.run, op.model, op.price)
+        hold = Hold(op.id, op.account, now, now + op.ttl, asked, "pending", op.run, op.model, op.price, by=op.owner)
+        self.holds[op.id] = hold
         return "Done"
 
     def settle(self, op: Settle, now: int) -> str:
@@ -166,6 +170,8 @@ class LedgerModel:
             return "repeated"
         if hold.state != "pending":
             return "repeated" if hold.state == "voided" else "LedgerConflict"
+        if op.owner not in ("", hold.by):
+            return "repeated"
         hold.state, hold.resolved, hold.by = "voided", now, op.by
         return "Done"
 
@@ -210,6 +216,13 @@ class LedgerModel:
                 assert (b.posted, b.pending) == self.balance(name, b.window, now), (name, b)
                 assert b.limit == known.limits.get(b.window)
         assert {hold.id: hold for hold in store.holds(Query())} == self.holds
+        pending = {id: hold for id, hold in self.holds.items() if hold.state == "pending"}
+        assert {hold.id: hold for hold in store.holds(Query(state="pending"))} == pending
+        assert [hold.id for hold in store.holds(Query(ambiguous=now))] == [
+            hold.id for hold in store.holds(Query()) if hold.ambiguous(now)
+        ]
+        names = [*list(self.accounts)[::2], "nobody"]
+        assert {a.name: a for a in store.accounts(names)} == {n: standings[n].account for n in names[:-1]}
 
 
 def said(result: Result) -> str:
@@ -237,7 +250,8 @@ class Script:
         names = [*self.model.accounts, "nobody"] if b % 16 == 0 else list(self.model.accounts)
         account = names[a % len(names)]
         if kind == "again" and self.sent:
-            return self.sent[-1 - a % len(self.sent)]
+            before = self.sent[-1 - a % len(self.sent)]
+            return replace(before, owner=OWNERS[b % 4]) if isinstance(before, Reserve) else before
         if kind in ("settle", "void") and (hold := self._hold(a)) is not None:
             return self._resolution(kind, hold, b, amounts)
         if kind == "late":
@@ -256,7 +270,7 @@ class Script:
         if kind == "freeze":
             return Freeze(account, b % 3 == 1)
         self.count += 1
-        return Reserve(f"h{self.count}", account, Amounts(*amounts), 1 + b * 1000)
+        return Reserve(f"h{self.count}", account, Amounts(*amounts), 1 + b * 1000, owner=OWNERS[b % 4])
 
     def _hold(self, a: int) -> Hold | None:
         pending = [hold for hold in self.model.holds.values() if hold.state == "pending"]
@@ -266,7 +280,7 @@ class Script:
     @staticmethod
     def _resolution(kind: str, hold: Hold, b: int, amounts: Triple) -> Operation:
         if kind == "void":
-            return Void(hold.id)
+            return Void(hold.id, owner=OWNERS[b // 4 % 4])
         n, t, k = hold.held
         spent = ((n, t, k), (n // 2, t // 2, k), (n // 2, t // 2, k), (0, 0, k), (n + amounts[0], t, k), amounts)[b % 6]
         return Settle(hold.id, Amounts(*spent), by="x" * (b % 2))

@@ -8,7 +8,7 @@ import pytest
 
 from satisfice.budgets.ledger import stores
 from satisfice.budgets.ledger.accounts import Account, Limit
-from satisfice.budgets.ledger.operations import Grant, Void
+from satisfice.budgets.ledger.operations import Grant, Hold, Void
 from satisfice.budgets.ledger.stores import MemoryStore, Query
 from satisfice.budgets.ledger.windows import DAY, Window
 from satisfice.core.errors import LedgerConflict
@@ -87,3 +87,51 @@ def test_what_memory_has_forgotten_counts_for_a_limit_that_is_granted_later(
     done(store, reserve("more", 1))
     done(store, settle("pending", 7))  # unresolved ones are never forgotten
     assert balance(store, "team") == ((157, 0, 101), (1, 0, 1))
+
+
+def test_memory_forgets_a_few_with_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for all of them; unresolved ones stay, and the last `KEPT` resolved ones."""
+    monkeypatch.setattr(stores, "KEPT", 100)
+    monkeypatch.setattr(stores, "SLICE", 8)
+    store = MemoryStore()
+    put(store, Account("run"))
+    store.apply([reserve("old", 1), reserve("given", 1), Void("given")], NOON)
+    left = {"old", "given"}
+    for i in range(300):
+        batch = [reserve(f"h{i}", 1), settle(f"h{i}", 1)]
+        store.apply(batch if i % 2 else [*batch, reserve(f"p{i}", 1)], NOON)
+        now = {hold.id for hold in store.holds(Query())}
+        assert len(left - now) <= 8 + 2 * 3  # a slice
+        left = now
+        assert (
+            len(now) - len(store.holds(Query(state="pending"))) <= 100 + 25 + 15
+        )  # a slice may find unresolved ones alone
+    assert {f"h{i}" for i in range(200, 300)} | {"old", "p0", "p298"} <= left
+    assert "given" not in left
+    assert balance(store, "run") == ((300, 0, 300), (151, 0, 151))
+    done(store, settle("old", 1))
+
+
+def test_unresolved_holds_are_found_without_a_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    meant = MemoryStore._meant
+
+    def counted(self: MemoryStore, hold: Hold, query: Query) -> bool:
+        looked.append(hold.id)
+        return meant(self, hold, query)
+
+    monkeypatch.setattr(MemoryStore, "_meant", counted)
+    store = MemoryStore()
+    put(store, Account("run"))
+    for i in range(100):
+        store.apply([reserve(f"h{i}"), settle(f"h{i}")] if i % 2 else [reserve(f"h{i}"), Void(f"h{i}")], NOON)
+    store.apply([reserve("a"), reserve("b"), settle("late", 1, account="run")], NOON)
+    for query in (Query(state="pending"), Query(ambiguous=NOON + 2 * HOUR)):
+        looked.clear()
+        assert [hold.id for hold in store.holds(query)] == looked == ["a", "b"]
+    done(store, Void("a"))
+    done(store, reserve("a"))  # stands where it was made first, as in the other stores
+    assert [hold.id for hold in store.holds(Query(state="pending"))] == ["a", "b"]
+    done(store, settle("a"))
+    looked.clear()
+    assert [hold.id for hold in store.holds(Query(state="pending"))] == looked == ["b"]

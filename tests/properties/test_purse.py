@@ -139,16 +139,17 @@ def test_a_purse_has_the_caps_of_its_budget() -> None:
         assert Purse.of(Budget(usd=usd)).limit[0] == round(usd * 1e9)
 
 
-def test_a_purse_above_shows_what_an_account_has_left() -> None:
-    account = Purse((UNLIMITED,) * 3, name="acme")
+def test_a_hint_shows_what_an_account_has_left_and_refuses_nothing() -> None:
+    account = Purse((UNLIMITED,) * 3, hint=True)
     mine = Purse.of(Budget(usd=1, calls=5), account)
     hold = mine.reserve(Amounts(100, 10, 1))
     assert hold is not None
     account.allow((50, 1000, 2))
-    assert mine.room() == (50, 1000, 2)
-    assert mine.short_of(Amounts(51)) == "usd"
-    assert (mine.tightest("usd").name, mine.tightest("calls").name) == ("acme", "acme")
+    assert mine.room(hints=True) == (50, 1000, 2)
+    assert mine.room() == (999_999_900, UNLIMITED - 10, 4)
+    assert mine.short_of(Amounts(51)) is None
     mine.settle(hold, Amounts(20, 10, 1))
-    assert mine.room()[0] == 130
-    account.allow((UNLIMITED,) * 3)
-    assert (mine.tightest("usd"), mine.tightest("calls")) == (mine, mine)
+    assert mine.room(hints=True)[0] == 130
+    more = mine.reserve(Amounts(0, 0, 4))
+    assert more is not None
+    assert mine.reserve(Amounts(0, 0, 1)) is None

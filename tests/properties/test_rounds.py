@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satisfice.budgets.beliefs import COURSE, misses
 from satisfice.budgets.policy import Policy, RoundPolicy
 from satisfice.budgets.priors import DEFAULT_PRIORS
 from satisfice.budgets.rounds import RoundsBelief
@@ -92,6 +93,37 @@ def test_without_an_answer_rounds_go_on_until_one_passes() -> None:
     rest = RoundsBelief(1, 4, None, "reflexion+checks", 1).best(at)
     assert rest.size == 1
     assert RoundsBelief(1, 4, None, "reflexion+checks", 1).best(replace(at, price=0.06)).size == 0
+
+
+@given(
+    st.floats(0.01, 0.99), st.integers(0, 4), st.integers(1, 8), st.sampled_from([0.5, 3.0, 19.0]), st.integers(1, 4)
+)
+def test_rounds_gain_what_they_add_to_the_value_of_answering(
+    p: float, stalled: int, left: int, wrong: float, wide: int
+) -> None:
+    """Without a curve, where a wrong answer costs something: U after the rounds, less U now."""
+    at = Terms(0.0, 1.0, 99, DEFAULT_PRIORS, wrong)
+    now, gains = p, [0.0]
+    for lost in misses(DEFAULT_PRIORS, stalled, left):
+        now += (1 - now) * (1 - lost)
+        gains.append(at.value(now) - at.value(p))
+    rounds = RoundsBelief(stalled, left, Sure(p))
+    assert rounds.best(at).gain == pytest.approx(max(gains), abs=1e-8)
+    assert WaveBelief(rounds, wide).best(at).gain == pytest.approx(max(gains), abs=1e-8)
+
+
+def test_rounds_that_cannot_lift_an_answer_above_abstaining_are_worth_nothing() -> None:
+    """P(right) .05 after three rounds is .57 at the best; at 19 for a wrong answer, abstaining is as good up to .95."""
+    at = Terms(0.0, 1.0, 99, DEFAULT_PRIORS, 19.0)
+    assert RoundsBelief(0, 3, Sure(0.05)).best(at) == STOP
+    assert WaveBelief(RoundsBelief(0, 3, Sure(0.05)), 3).best(at) == STOP
+    assert RoundsBelief(0, 3, None).best(at).gain > 0.5  # what passes an exact check is right
+
+
+def test_a_wave_as_wide_as_a_long_search_stays_within_what_is_looked_ahead() -> None:
+    priors = replace(DEFAULT_PRIORS, rounds={"s": Rounds(((0.02, 0.0),))})
+    way = WaveBelief(RoundsBelief(0, 300, Sure(0.3), "s"), 200).best(Terms(0.0, 1.0, 999, priors))
+    assert 1 <= way.size <= COURSE
 
 
 @pytest.mark.parametrize("evidence", [None, Sure(0.1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from math import inf, nan
 from random import Random
 from statistics import mean
 
@@ -35,14 +36,14 @@ def chain_of(seed: int, levels: int = 3, blank: float = 0.0) -> Chain:
 
 
 def brute(chain: Chain, n: int, level: int, at: Terms, left: int) -> float:
-    """The value of a state: stop, or any wave and on from there."""
+    """The value of a state: stop, or any wave and on from there; the last rows stand for all after them."""
 
     @cache
     def value(n: int, level: int, left: int) -> float:
-        best = at.value(chain.right[n][level]) if n else 0.0
+        best = at.value(chain.right[min(n, DRAWS)][level]) if n else 0.0
         chances = [float(i == level) for i in range(len(chain.right[0]))]
-        for m in range(1, min(left, DRAWS - n) + 1):
-            table = chain.moves[n + m - 1]
+        for m in range(1, left + 1):
+            table = chain.moves[min(n + m, DRAWS) - 1]
             chances = [sum(c * row[j] for c, row in zip(chances, table, strict=True)) for j in range(len(chances))]
             then = sum(c * value(n + m, j, left - m) for j, c in enumerate(chances))
             best = max(best, then - m * at.step_price / (1 - chain.blank) - at.wave_price)
@@ -85,6 +86,38 @@ def test_the_provider_s_limit_bounds_the_wave_and_a_dear_second_widens_it() -> N
     assert course(chain, 0, 0.0, replace(at, per_second=100.0, at_once=2), 99).size <= 2
 
 
+def test_past_the_recorded_draws_the_last_of_them_stand_for_all() -> None:
+    chain = chain_of(4)
+    at = Terms(0.0, 1.0, 99, DEFAULT_PRIORS)
+    for n in (DRAWS, DRAWS + 1, 40):
+        assert course(chain, n, 0.3, at, 1 << 30).size == 1
+        assert course(chain, n, 0.3, at, 1 << 30) == course(chain, DRAWS, 0.3, at, 1 << 30)
+    assert course(chain, 40, 0.3, at, 0).size == 0
+    assert course(chain, 40, 0.3, replace(at, price=1.0), 99).size == 0
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_a_chain_believes_the_share_of_its_promises_that_is_kept(n: int) -> None:
+    """The gain at a price is that share of the gain at the price over the share."""
+    whole = chain_of(7)
+    half = replace(whole, kept=0.5)
+    for price in (0.0, 0.002, 0.01):
+        at = Terms(price, 1.0, 9, DEFAULT_PRIORS)
+        full, kept = course(whole, n, 0.1, replace(at, price=2 * price), 99), course(half, n, 0.1, at, 99)
+        assert full.size > 0
+        assert kept.gain == pytest.approx(full.gain / 2)
+        assert (kept.size, kept.cost) == (full.size, full.cost)
+
+
+def test_before_there_is_an_answer_a_first_draw_is_worth_what_was_counted() -> None:
+    """Where one draw can be paid: what is right of first draws, whatever was kept of later promises."""
+    chain = chain_of(7)
+    first = sum(p * right for p, right in zip(chain.moves[0][0], chain.right[1], strict=True))
+    at = Terms(0.01, 1.0, 1, DEFAULT_PRIORS)
+    for kept in (1.0, 0.1):
+        assert course(replace(chain, kept=kept), 0, 0.0, at, 99).gain == pytest.approx(first)
+
+
 PRIORS = replace(DEFAULT_PRIORS, fitted=True, channels={"judge": CHANNEL}, chains={"judge": chain_of(5)})
 ANSWERS = (Evidence(2, (("judge", 0.7),)), Evidence(1, (("judge", 0.2),)))
 
@@ -99,7 +132,7 @@ class TestChained(BeliefContract):
 
 
 class TestPandora(BeliefContract):
-    @pytest.fixture(params=[(0.1, 0.4), (0.2, 0.3, 0.9), (0.5, 0.5, 0.5), (0.1,), (0.0, 1.0)])
+    @pytest.fixture(params=[(0.1, 0.4), (0.2, 0.3, 0.9), (0.5, 0.5, 0.5), (0.1,), (0.0, 1.0), (0.2, nan, 0.4)])
     def belief(self, request: pytest.FixtureRequest) -> Belief:
         return PandoraBelief(request.param)
 
@@ -152,8 +185,48 @@ def test_what_more_draws_add_in_the_tail(scores: tuple[float, ...]) -> None:
     assert gains == sorted(gains)
 
 
-def test_the_same_score_again_and_again_leaves_nothing_to_hope_for() -> None:
-    assert PandoraBelief((0.4,) * 5).best(Terms(1e-6, 1.0, 99, DEFAULT_PRIORS)).size == 0
+def test_the_same_score_again_and_again_leaves_ever_less_to_hope_for() -> None:
+    free = Terms(0.0, 1.0, 99, DEFAULT_PRIORS)
+    assert all(PandoraBelief((score,) * n).best(free).size for score in (0.0, 0.4) for n in (2, 5, 30))
+    assert PandoraBelief((1.0, 1.0)).best(free).size == 0
+    first = [PandoraBelief((0.0,) * n).gains(1)[0] for n in range(2, 30)]
+    assert first == sorted(first, reverse=True)
+    assert first[-1] < 0.001 < 0.05 < first[0]
+    judged = (Evidence(1, (("new", 0.0),)), Evidence(1, (("new", 0.0),)))
+    assert DrawBelief(judged, ("new",)).best(free).size == 1
+
+
+def test_a_score_that_nobody_could_tell_is_dropped() -> None:
+    at = Terms(0.01, 1.0, 99, DEFAULT_PRIORS)
+    assert PandoraBelief((0.2, nan, 0.4)).best(at) == PandoraBelief((0.2, 0.4)).best(at)
+    assert PandoraBelief((nan, nan)).best(at).size == 0
+    assert PandoraBelief((nan,)).gains(3) == [0.0] * 3
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=8),
+    st.sampled_from([0.0, 0.5, 3.0, 19.0]),
+    st.sampled_from([0.0, 1e-4, 0.01]),
+)
+def test_better_scores_are_worth_what_they_add_to_the_value_of_answering(
+    scores: list[float], wrong: float, price: float
+) -> None:
+    at = Terms(price, 1.0, 99, DEFAULT_PRIORS, wrong)
+    assert PandoraBelief(tuple(scores)).best(at).gain <= 1.0 - at.value(max(scores)) + 1e-9
+
+
+def test_scores_below_the_point_of_abstaining_add_nothing_until_they_pass_it() -> None:
+    """Against play: U of the best score, in the tail that was learnt."""
+    scores, wrong = (0.1, 0.2, 0.3, 0.6), 1.0
+    start, excess = tail(scores)
+    dice, at = Random(2), Terms(0.0, 1.0, 4, DEFAULT_PRIORS, wrong)
+    played = []
+    for _ in range(20_000):
+        drawn = [start + dice.expovariate(1 / excess) for _ in range(4) if dice.random() < 0.5]
+        best = max(0.6, *drawn, 0.0)
+        played.append(best - (1 - best) * wrong - at.value(0.6))
+    assert PandoraBelief(scores, 4).best(at).gain == pytest.approx(min(mean(played), 0.8), abs=0.03)
+    assert PandoraBelief((0.1, 0.3)).best(replace(at, wrong=inf)).size == 0
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=6), st.floats(0.001, 0.5))

@@ -118,7 +118,7 @@ def by_judge(arms: tuple[Beta, Beta], costs: tuple[int, int], money: int, price:
 
 @given(
     st.tuples(betas, betas),
-    st.sampled_from([(1, 1), (1, 2), (2, 1), (1, 3)]),
+    st.sampled_from([(1, 1), (1, 2), (2, 1), (1, 3), (1, 5), (5, 1)]),
     st.integers(12, 40),
     st.sampled_from([0.0005, 0.002, 0.005, 0.02, 0.1]),
 )
@@ -136,3 +136,30 @@ def test_where_money_is_scarce_it_goes_where_it_buys_the_most() -> None:
     ways = [("dear", ExactBelief(0), dear), ("cheap", ExactBelief(0), cheap)]
     index, _, rows = judge(ways)
     assert rows[index].name == "cheap"
+
+
+@pytest.mark.parametrize("money", [12, 15])
+def test_small_items_do_not_spend_what_a_large_one_needs(money: int) -> None:
+    """One large draw, of a lower index but a higher net, and many small ones: greedy order alone never buys it."""
+    failed, left, alive, solved, bought = {"large": 0, "small": 8}, money, 1.0, 0.0, []
+    costs, limits = {"large": 10, "small": 1}, {"large": 1, "small": 18}
+    while True:
+        ways = [
+            (
+                name,
+                ExactBelief(failed[name], limit=limits[name] - failed[name]),
+                Terms(0.01, cost, left // cost, DEFAULT_PRIORS),
+            )
+            for name, cost in costs.items()
+        ]
+        index, way, rows = judge(ways)
+        if not way.size or rows[index].net <= 0:
+            break
+        name = rows[index].name
+        p = chance(DEFAULT_PRIORS.success, failed[name])
+        solved, alive = solved + alive * p, alive * (1 - p)
+        failed[name], left = failed[name] + 1, left - costs[name]
+        bought.append(name)
+    assert bought.count("large") == 1
+    assert left == 0
+    assert solved == pytest.approx({12: 0.398, 15: 0.468}[money], abs=0.002)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..core.errors import CallerError, UnknownName
+from .fitted import show_fitted
 from .output import emit, json_option, note, table, usd
+from .progressing import progress as progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..budgets.policy import Policy
     from ..budgets.prices import Price
     from ..experiments import Bank
 
-Progress = Callable[[int, int], None]
 bank_option = click.option(
     "--bank", "bank_path", required=True, type=click.Path(path_type=Path), help="The bank's folder."
 )
@@ -152,7 +147,13 @@ def _show_info(opened: Bank, as_json: bool) -> None:
     "--worth", type=float, multiple=True, help="What a right answer is worth, in dollars (repeat: one row each)."
 )
 @click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars.")
-@click.option("--resamples", type=click.IntRange(1), default=20, show_default=True, help="Orders of the draws.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="In how many orders each question's draws are replayed; fewer are quicker, and noisier.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def evaluate(
@@ -169,10 +170,13 @@ def evaluate(
     """Replay strategies on a bank: accuracy with intervals, spend, calibration, and the plain baselines beside them.
 
     \b
-    satisfice evaluate --bank my-bank --strategy self_consistency
+    satisfice evaluate --bank my-bank --strategy self_consistency --resamples 3
     satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
     satisfice evaluate --bank my-bank --strategy best_of_n --verifier judge --policy fit
     satisfice evaluate --bank my-bank --strategy self_consistency:samples=5 --strategy 'self_consistency:window=4'
+
+    Each question is replayed in 20 orders of its draws; where that takes long, --resamples 3 is quicker, with more
+    noise.
 
     \b
     Exit code: 0, 2 the call is wrong, 5 every run of a strategy ended in a fault.
@@ -226,10 +230,12 @@ def evaluate(
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The policy file to write.")
 @json_option
 def fit(bank_path: Path, out: Path, as_json: bool) -> None:
-    """Fit a policy on a bank: priors for voting and checking, ladders of cascades, mean tokens.
+    """Fit a policy on a bank: what votes and verdicts are worth, what another draw brings, how long replies are.
 
-    `solve --policy` and `evaluate --policy` take it. Voting is fitted where questions have several draws of a model,
-    ladders where several models answered the same questions.
+    `solve --policy` and `evaluate --policy` take it. Learnt are: voting, where 20 questions or more have several draws
+    of a model (with tables of when to stop, so that live runs need not make them); of each recorded verifier, how its
+    score becomes P(right); chains, which say what one more draw under a verifier brings; lengths of replies; and
+    ladders of cascades, where several models answered the same questions. It takes up to a minute.
 
     \b
     satisfice fit --bank my-bank --out policy.json
@@ -238,7 +244,9 @@ def fit(bank_path: Path, out: Path, as_json: bool) -> None:
     from ..experiments import Bank
     from ..experiments import fit as learn
 
-    policy = learn(Bank.open(bank_path))
+    opened = Bank.open(bank_path)
+    with progress("fitting", as_json):
+        policy = learn(opened)
     try:
         policy.save(out)
     except OSError as error:
@@ -246,42 +254,4 @@ def fit(bank_path: Path, out: Path, as_json: bool) -> None:
     if as_json:
         emit({"policy": str(out), **policy.model_dump(mode="json")})
     else:
-        _show_fitted(bank_path, out, policy)
-
-
-def _show_fitted(bank_path: Path, out: Path, policy: Policy) -> None:
-    facts = dict(policy.provenance)
-    voting = facts.pop("voting", "fitted")
-    told = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items())
-    click.echo(f"{out}: {told}\nvoting: {voting}")
-    if policy.verifiers:
-        click.echo(f"verifiers: {', '.join(policy.verifiers)}")
-    if not policy.cascades:
-        return
-    click.echo()
-    cells = (
-        (chain, one.questions, " > ".join(f"{p:.3f}" for p in one.alone), " > ".join(f"{c:.3g}" for c in one.costs))
-        for chain, one in policy.cascades.items()
-    )
-    title = f"{len(policy.cascades)} ladders of cascades: when the next model is worth its price"
-    table(["cascade", "questions", "right alone", "cost of a draw"], cells, right="questions", title=title)
-    chain = max(policy.cascades, key=lambda name: policy.cascades[name].alone[-1])
-    stages = ",".join(json.dumps(f"single_shot:model={model}") for model in chain.split(">"))
-    click.echo(f"try: satisfice evaluate --bank {bank_path} --policy {out} --strategy 'cascade:stages=[{stages}]'")
-
-
-@contextmanager
-def progress(what: str, as_json: bool) -> Iterator[Progress | None]:
-    """A bar with the time left on a terminal; silent elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if as_json or not console.is_terminal:
-        if not as_json:
-            note(f"{what} ...")
-        yield None
-        return
-    with Bar(console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        show_fitted(bank_path, out, policy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +12,10 @@ from ..core.errors import BadBudget, CallerError, UnknownName
 from .ledger_common import (
     amounts_cell,
     by_option,
+    check_csv,
     csv_option,
     csv_text,
+    dollars,
     hold_dict,
     money_said,
     place_options,
@@ -67,6 +71,7 @@ def accounts(place: str | None, config: str | None, csv_to: str | None, as_json:
     """
     from .ledger_views import CSV_COLUMNS, csv_rows, show_accounts
 
+    check_csv(csv_to, as_json)
     found = with_ledger(config, place, lambda opened, _: _views(opened))
     if csv_to is not None:
         put_csv(csv_text(CSV_COLUMNS, list(csv_rows(found))), csv_to)
@@ -102,8 +107,9 @@ async def _views(opened: Ledger) -> list[View]:
 @place_options
 @json_option
 def grant(account: str, place: str | None, config: str | None, as_json: bool, **said: Any) -> None:
-    """Sets an account's limit over one window, or takes it away, or freezes it; opens it if it is new.
+    """Sets an account's limit over one window, or takes it away, or freezes it.
 
+    An account that is not there yet is opened by its first amount, or by --parent (then it has no limit of its own).
     Amounts that are not named stay as they were in that window. A limit below what is used already is refused.
 
     \b
@@ -118,18 +124,24 @@ def grant(account: str, place: str | None, config: str | None, as_json: bool, **
     amounts = {key: said[key] for key in ("usd", "tokens", "calls") if said[key] is not None}
     if said["remove"] and (amounts or said["alerts"]):
         raise CallerError("--remove takes the whole limit of the window away: give no amounts with it")
+    if account == said["parent"]:
+        raise CallerError(f"--parent {account}: an account cannot be its own parent")
+    if "usd" in amounts:
+        amounts["usd"] = dollars("--usd", amounts["usd"])
     if amounts:
         _limit(None, window, amounts, said["alerts"])  # what is wrong is said before anything is opened
 
     async def work(opened: Ledger, _: Settings) -> dict[str, Any]:
         return await _grant(opened, account, window, amounts, said)
 
-    told = with_ledger(config, place, work, make=True)
+    told = with_ledger(config, place, work, make=bool(amounts or said["parent"]))
     if as_json:
         emit(told)
         return
     if told["opened"]:
         click.echo(f"opened {account} under {told['parent']}")
+        if told["near"]:
+            note(f"{account} is a new account: did you mean {told['near']}, which is there already?")
     if "now" in told:
         click.echo(f"{account} {_per(window)}: {_said(told['now'])} (before: {_said(told['before'])})")
     if "frozen" in told:
@@ -146,13 +158,19 @@ async def _grant(
     known = {s.account.name: s.account for s in await opened.standings()}
     have = known.get(account)
     changes = said["remove"] or said["frozen"] is not None
-    if have is None and changes:
+    if have is None and (changes or not (amounts or said["parent"])):
+        if not changes and not said["alerts"]:
+            raise CallerError(
+                f"{_new(account, known)}: say what to grant it (--usd, --tokens, --calls), or its --parent"
+            )
         raise UnknownName.of("account", account, known)
     if have is not None and not (amounts or said["alerts"] or changes or said["parent"]):
         raise CallerError(f"account {account!r} is there already: say what to grant (--usd, --tokens, --calls)")
     who = user() if said["by"] is None else said["by"]
     parent = said["parent"] or (have.parent if have else ROOT)
+    near = get_close_matches(account, known, n=1, cutoff=0.7) if have is None else []
     told: dict[str, Any] = {"account": account, "parent": parent, "opened": have is None, "by": who}
+    told["near"] = near[0] if near else None
     operations: list[Operation] = []
     if have is None or said["parent"]:
         operations.append(Open(Account(account, parent)))
@@ -169,14 +187,19 @@ async def _grant(
     return told
 
 
+def _new(account: str, known: Iterable[str]) -> str:
+    near = get_close_matches(account, known, n=1, cutoff=0.5)
+    return f"account {account!r} is not there yet" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
 def _limit(before: Limit | None, window: Window, amounts: dict[str, Any], alerts: str | None) -> Limit:
     """The new limit: what is not named stays. Raises `BadBudget`."""
-    from ..budgets.ledger.accounts import Limit, money
+    from ..budgets.ledger.accounts import Limit
 
     made: dict[str, Any] = (
         {key: getattr(before, key) for key in ("nanos", "tokens", "calls", "alerts")} if before else {}
     )
-    made |= {("nanos" if key == "usd" else key): money(v) if key == "usd" else v for key, v in amounts.items()}
+    made |= {("nanos" if key == "usd" else key): amount for key, amount in amounts.items()}
     if alerts is not None:
         made["alerts"] = _percentages(alerts)
     return Limit(window, **made)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..core.errors import BadSettings, StoreError
+from ..core.errors import BadBudget, BadSettings, CallerError, StoreError
+from .output import counted as counted
 
 if TYPE_CHECKING:
     from ..budgets.ledger.figures import Three
@@ -44,8 +45,9 @@ def with_ledger(
     *,
     make: bool = False,
 ) -> T:
-    """Opens the ledger for `work`. The accounts of the settings are opened in the ledger of the settings. A file that
-    `place` names has to be there, unless `make`. Raises `BadSettings` where none is configured, `StoreError`."""
+    """Opens the ledger for `work`. The accounts of the settings are opened in the ledger of the settings. A file has to
+    be there and to hold something, unless `make`: an empty ledger would say that nothing was ever spent. Raises
+    `BadSettings` where none is configured, `StoreError`."""
     import anyio
 
     from ..budgets.ledger.ledger import Ledger
@@ -56,9 +58,8 @@ def with_ledger(
     where = ledger_place(place, settings)
     if where is None:
         raise BadSettings(UNSET)
-    served = isinstance(where, str) and where.startswith(SERVERS)
-    if place is not None and not make and not served and not Path(where).exists():
-        raise StoreError(f"no ledger at {where}: `satisfice ledger grant ACCOUNT --ledger {where}` makes one")
+    if not make and not (isinstance(where, str) and where.startswith(SERVERS)):
+        _there(Path(where), place is not None)
     accounts = accounts_of(settings) if place is None else []
 
     async def main() -> T:
@@ -66,6 +67,16 @@ def with_ledger(
             return await work(ledger, settings)
 
     return anyio.run(main)
+
+
+def _there(file: Path, named: bool) -> None:
+    """Raises `StoreError` for a file that is no ledger yet."""
+    if not file.exists():
+        option = f" --ledger {file}" if named else ""
+        begun = "" if named else "the first request, or "
+        raise StoreError(f"no ledger at {file}: {begun}`satisfice ledger grant ACCOUNT --usd USD{option}` makes one")
+    if file.is_file() and file.stat().st_size == 0:
+        raise StoreError(f"{file} is empty, so it is no ledger: look for the right file, or take this one away")
 
 
 async def journal_of(settings: Settings, given: str | None, stack: AsyncExitStack) -> Journal | None:
@@ -91,6 +102,27 @@ def user() -> str:
         return ""
 
 
+def dollars(option: str, text: str) -> int:
+    """What an option says in dollars, as nano-dollars. Raises `BadBudget`, which names the option."""
+    from decimal import Decimal, InvalidOperation
+
+    from ..budgets.ledger.accounts import MOST, money
+
+    try:
+        amount = Decimal(text.strip().removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if amount.is_finite() and amount < 0:
+        raise BadBudget(f"{option} {text}: an amount of dollars cannot be negative", field="usd")
+    if amount.is_finite() and amount > Decimal(MOST).scaleb(-9):
+        most = f"${MOST // 10**9:,}"
+        raise BadBudget(f"{option} {text}: more dollars than the most that an account can hold ({most})", field="usd")
+    try:
+        return money(text)
+    except BadBudget as error:
+        raise BadBudget(f"{option} {error}", field="usd") from None
+
+
 def money_said(nanos: int) -> str:
     """Exact dollars, without zeros that say nothing."""
     from ..budgets.ledger.accounts import usd_text
@@ -104,11 +136,6 @@ def amounts_cell(amounts: Three, kinds: Sequence[str] = ("usd", "tokens", "calls
     n, t, k = amounts
     said = {"usd": money_said(n), "tokens": counted(t, "token"), "calls": counted(k, "call")}
     return ", ".join(said[kind] for kind in kinds)
-
-
-def counted(n: int, what: str) -> str:
-    """ "1 call", "2 calls"."""
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def hold_dict(hold: Hold, now: int) -> dict[str, Any]:
@@ -131,7 +158,7 @@ def hold_dict(hold: Hold, now: int) -> dict[str, Any]:
         "over": amounts_dict(hold.over),
         "usage": usage,
         "late": hold.late,
-        "by": hold.by,
+        "by": "" if hold.state == "pending" else hold.by,  # until then it is the owner
     }
 
 
@@ -140,7 +167,16 @@ def put_csv(text: str, target: str) -> None:
     if target == "-":
         click.echo(text, nl=False)
     else:
-        Path(target).write_text(text, "utf-8")
+        try:
+            Path(target).write_text(text, "utf-8")
+        except OSError as error:
+            raise CallerError(f"--csv {target}: cannot be written: {error.strerror or error}") from None
+
+
+def check_csv(csv_to: str | None, as_json: bool) -> None:
+    """Raises `CallerError` for two forms at once on stdout."""
+    if csv_to == "-" and as_json:
+        raise CallerError("--csv - and --json both write to stdout: give one of them")
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import CallerError, UnknownName
-from .ledger_common import by_option, counted, journal_of, money_said, place_options, user, with_ledger
+from .ledger_common import by_option, counted, dollars, journal_of, money_said, place_options, user, with_ledger
 from .output import emit, json_option, note, table
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ async def _found(opened: Ledger, settings: Settings, everything: bool, said: dic
 
 async def _told(opened: Ledger, said: dict[str, Any]) -> Finding:
     """What a person says of one hold."""
-    from ..budgets.ledger.accounts import check_amount, money
+    from ..budgets.ledger.accounts import check_amount
     from ..budgets.ledger.stores import Query
     from ..core.amounts import Amounts
     from ..scheduler.reconciling import settle, unresolved, void
 
     who = user() if said["by"] is None else said["by"]
-    spent = None if said["voided"] else money(said["spent"])
+    spent = None if said["voided"] else dollars("--spent", said["spent"])
     tokens = None if said["tokens"] is None else check_amount("tokens", said["tokens"])
     holds = await opened.holds(Query(ids=(said["hold"],)))
     if not holds:
@@ -135,15 +135,18 @@ async def _told(opened: Ledger, said: dict[str, Any]) -> Finding:
 
 def _show(findings: list[Finding], unmatched: list[tuple[UsageLine, str]], dry_run: bool) -> None:
     what = {"settle": "post", "void": "give back", "leave": "leave"}
-    rows = (
-        (f.hold, f.account, money_said(f.held[0]), what[f.action], _spent(f), f.why, f.done if not dry_run else "")
-        for f in findings
-    )
+    rows = []
+    for f in findings:
+        did, spent = ("nothing", "") if f.failed else (what[f.action], _spent(f))
+        again = " (had been done before)" if f.done == "repeated" else ""
+        rows.append((f.hold, f.account, money_said(f.held[0]), did, spent, f.why + again))
     if findings:
-        columns = ["hold", "account", "held", "would" if dry_run else "did", "spent", "because", "came"]
-        table(columns[: -1 if dry_run else None], (row[: -1 if dry_run else None] for row in rows), right="held spent")
+        table(["hold", "account", "held", "would" if dry_run else "did", "spent", "because"], rows, right="held spent")
     else:
         click.echo("nothing to reconcile")
+    for f in findings:
+        if f.failed:
+            note(f"error: {f.hold}: {f.done}")
     for line, why in unmatched:
         note(f"line {line.number} ({line.id}) was not posted: {why}")
 

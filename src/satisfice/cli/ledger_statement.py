@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..core.errors import CallerError
-from .ledger_common import amounts_cell, counted, csv_option, money_said, place_options, put_csv, with_ledger
+from .ledger_common import amounts_cell, check_csv, counted, csv_option, money_said, place_options, put_csv, with_ledger
 from .output import emit, json_option, note, table
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def statement(
     """
     from ..budgets.ledger.statement import statement as drawn
 
+    check_csv(csv_to, as_json)
     first, end = period(month, since, until, run is not None)
 
     async def work(opened: Ledger, _: Settings) -> Statement:

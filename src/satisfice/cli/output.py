@@ -58,3 +58,13 @@ def usd(amount: float | None) -> str:
         return ""
     digits = 4 if amount >= 0.01 or amount <= 0 else 2 - floor(log10(amount))
     return f"${amount:.{digits}f}"
+
+
+def spent_said(dollars: float, tokens: int, calls: int) -> str:
+    """What a run came to."""
+    return f"{usd(dollars)}, {counted(tokens, 'token')}, {counted(calls, 'call')}"
+
+
+def counted(n: int, what: str) -> str:
+    """ "1 call", "2 calls"."""
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..core.amounts import NANO
+from ..core.errors import UnknownName
 from .output import emit, json_option, table
 
 if TYPE_CHECKING:
@@ -33,18 +35,45 @@ def prices(names: tuple[str, ...], moment: str | None, config: str | None, as_js
     MODEL is an alias, a pool or any name that `solve --model` takes. Prices are looked up in satisfice.toml, then in
     its price files (`prices = "prices.toml"`), then in litellm's list. Two nodes with the same figures show the same
     version. At a DATE alone, the price at the start of that day.
+
+    A price file says what a model charges, with tiers, batch and off-peak prices and dates:
+
+    \b
+    [[price]]
+    model = "openai/gpt-4o-mini"
+    from = 2026-01-01
+    prompt = 0.15
+    completion = 0.60
+
+    All of its keys, with a full example: docs/prices.md.
     """
     from ..models.catalog import Catalog
     from ..models.settings import load_settings
 
     when = datetime.now(UTC) if moment is None else _moment(moment)
     catalog = Catalog(load_settings(config), clock=lambda: when)
-    rows = [_row(catalog, name, when) for name in catalog.expand(names)]
+    try:
+        rows = [_row(catalog, name, when) for name in catalog.expand(names)]
+    except UnknownName as error:
+        raise _nearest(error) from None
     if as_json:
         emit([told for told, _ in rows])
         return
     for told, price in rows:
         _show(told, price, when)
+
+
+def _nearest(error: UnknownName) -> UnknownName:
+    """For a provider: the nearest names only, there are some two hundred."""
+    from ..models import pricelist
+
+    if error.details.get("kind") != "provider":
+        return error
+    name = str(error.details["name"])
+    near = get_close_matches(name, pricelist.providers(), n=3, cutoff=0.7)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    text = f"unknown provider {name!r}.{hint} Models are named provider/model, as litellm writes it"
+    return UnknownName(text, kind="provider", name=name, nearest=near[0] if near else None)
 
 
 def _moment(text: str) -> datetime:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,7 +12,8 @@ import click
 from ..core.errors import CallerError
 from ..scheduler.log import Log
 from ..scheduler.spec import checks_needed, tools_needed
-from .output import emit, json_option, table, usd
+from .interrupting import finished, interruptible, late_code
+from .output import emit, json_option, spent_said, table, usd
 from .solving import checked, reply_hint, show, tooled
 
 if TYPE_CHECKING:
@@ -41,13 +43,13 @@ def runs() -> None:
     """
 
 
-def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]], tools: Sequence[str] = ()) -> T:
+def _with_engine(config: str | None, work: Callable[[Any], Awaitable[T]]) -> T:
     import anyio
 
     from ..scheduler.engine import Engine
 
     async def main() -> T:
-        async with Engine(settings=config, tools=tooled(tools)) as engine:
+        async with Engine(settings=config) as engine:
             return await work(engine)
 
     return anyio.run(main)
@@ -141,8 +143,8 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
     if result.get("spend"):
         spend = result["spend"]
         click.echo(
-            f"answer: {result['answer']}  ({result['stop_reason']}; {usd(spend['usd'])}, {spend['tokens']} tokens, "
-            f"{spend['calls']} calls, {spend['seconds']:.2f} s)"
+            f"answer: {result['answer']}  ({result['stop_reason']}; "
+            f"{spent_said(spend['usd'], spend['tokens'], spend['calls'])}, {spend['seconds']:.2f} s)"
         )
     if result.get("stop_said"):
         click.echo(f"why: {result['stop_said']}")
@@ -174,8 +176,7 @@ def resume(run: str, checks: tuple[str, ...], tools: tuple[str, ...], config: st
     The exit code is that of `solve`, or of `verify` for one of its runs.
     """
     given = checked(checks)
-    solution = _with_engine(config, lambda engine: engine.resume(run, checks=given), tools)
-    return _shown(solution, checks, tools, as_json)
+    return _went_on(config, lambda engine: partial(engine.resume, run, checks=given), checks, tools, as_json)
 
 
 @runs.command()
@@ -193,8 +194,29 @@ def answer(
     if not text.strip():
         raise CallerError("the answer is empty")
     given = checked(checks)
-    solution = _with_engine(config, lambda engine: engine.reply(run, text, checks=given), tools)
-    return _shown(solution, checks, tools, as_json)
+    return _went_on(config, lambda engine: partial(engine.reply, run, text, checks=given), checks, tools, as_json)
+
+
+def _went_on(
+    config: str | None,
+    way: Callable[[Any], Callable[..., Awaitable[Solution]]],
+    checks: tuple[str, ...],
+    tools: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Goes on with a run, interruptible as `solve` is, and shows it; replies the exit code."""
+    import anyio
+
+    from ..scheduler.engine import Engine
+
+    engine = Engine(settings=config, tools=tooled(tools))
+
+    async def work() -> Solution:
+        return await interruptible(way(engine), as_json, engine)
+
+    solution, late = anyio.run(finished, engine, work)
+    code = _shown(solution, checks, tools, as_json)
+    return late_code(late, as_json) or code
 
 
 def _shown(solution: Solution, checks: tuple[str, ...], tools: tuple[str, ...], as_json: bool) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,12 @@ import click
 
 from ..core.errors import BadBudget, BadQuery, CallerError
 from ..core.task import KINDS
-from .output import emit, json_option, note, usd
+from .interrupting import finished, interruptible, late_code
+from .output import emit, json_option, note, spent_said
 
 if TYPE_CHECKING:
     from ..budgets.budget import Budget
     from ..core.verdict import Judgement
-    from ..scheduler.events import Event
     from ..scheduler.solution import Solution
 
 EMBEDDED = "local/smollm2"
@@ -69,7 +68,7 @@ EMBEDDED = "local/smollm2"
 @click.option("--account", help="Which of the ledger's accounts pays (see `ledger accounts`; default: the settings').")
 @click.option("--journal/--no-journal", default=None, help="Keep the run on record (default: yes).")
 @json_option
-def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config: str | None, **options: Any) -> None:
+def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config: str | None, **options: Any) -> int:
     """Answer one query within a budget. A query of "-" is read from stdin.
 
     \b
@@ -108,11 +107,12 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
         raise BadBudget("no cap is set: give --budget (dollars), --tokens or --calls, or [limits] in satisfice.toml")
     budget = Budget(**given, worth=options["worth"], wrong=options["wrong"], per_second=options["per_second"])
 
-    async def main() -> Solution:
-        async with engine:
-            return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json, kept=kept)
+    async def work() -> Solution:
+        return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json, engine, kept=kept)
 
-    show(anyio.run(main), as_json, tools=options["tools"])
+    solution, late = anyio.run(finished, engine, work)
+    show(solution, as_json, tools=options["tools"])
+    return late_code(late, as_json)
 
 
 def tooled(specs: Sequence[str]) -> dict[str, Any]:
@@ -140,41 +140,6 @@ def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
         "seed": options["seed"],
         "account": options["account"],
     }
-
-
-async def interruptible(
-    work: Callable[..., Awaitable[Solution]], as_json: bool, what: str = "thinking", kept: bool = True
-) -> Solution:
-    """`work(on_event=..., on_cancel="best")`. Ctrl-C ends the run with the best answer so far; nothing that was paid
-    for is lost. `kept`: the run is on record, and can be resumed."""
-    import anyio
-
-    box: list[Solution | Exception] = []
-    watching = Watching(as_json, what)
-
-    async def listen(scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                scope.cancel()
-                return
-
-    try:
-        with watching as on_event:
-            async with anyio.create_task_group() as group:
-                group.start_soon(listen, group.cancel_scope)
-                try:
-                    box.append(await work(on_event=on_event, on_cancel="best"))
-                except Exception as error:  # raised outside the group, which would wrap it
-                    box.append(error)
-                group.cancel_scope.cancel()
-    except BaseExceptionGroup as stopped:  # a second Ctrl-C, while the first is being seen to
-        if stopped.subgroup(KeyboardInterrupt) is None:
-            raise
-    if not box:
-        raise KeyboardInterrupt(watching.interrupted(kept))
-    if isinstance(box[0], Exception):
-        raise box[0]
-    return box[0]
 
 
 def _query(words: tuple[str, ...]) -> str:
@@ -210,52 +175,6 @@ def reply_hint(run_id: str, specs: Sequence[str] = (), tools: Sequence[str] = ()
     return f'reply with: satisfice runs answer {run_id} "..."' + "".join(again)
 
 
-class Watching:
-    """A line of progress on a terminal's stderr: calls, cost so far. Silent elsewhere. It knows which run it is."""
-
-    def __init__(self, as_json: bool, what: str = "thinking") -> None:
-        self._status: Any = None
-        self._what = what
-        if not as_json and sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status(f"{what} ...")
-        self._calls = 0
-        self._run, self._usd, self._tokens = "", 0.0, 0
-
-    def interrupted(self, kept: bool) -> str:
-        """What to say of a run that was cut off before it had an answer: what it spent, and how to go on with it."""
-        if not self._run:
-            return "interrupted before anything was sent"
-        spent = (
-            f"{usd(self._usd)}, {self._tokens} tokens in {self._calls} replies so far (what was under way is billed)"
-        )
-        how = f"go on with: satisfice runs resume {self._run}" if kept else f"run {self._run} was not kept on record"
-        return f"interrupted; {spent}; {how}"
-
-    def __enter__(self) -> Any:
-        if self._status is not None:
-            self._status.start()
-        return self._tell
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def _tell(self, event: Event) -> None:
-        from ..scheduler.events import Received, Started
-
-        if isinstance(event, Started):
-            self._run = event.run_id
-        if not isinstance(event, Received):
-            return
-        self._usd, self._tokens = event.spent_usd, event.tokens
-        self._calls += event.effect == "sample"
-        if self._status is not None:
-            latest = f", latest: {event.answer[:40]}" if event.answer else ""
-            self._status.update(f"{self._what} ... {self._calls} calls, {usd(event.spent_usd)}{latest}")
-
-
 def show(solution: Solution, as_json: bool, again: Sequence[str] = (), tools: Sequence[str] = ()) -> None:
     """The answer on stdout, how it came about on stderr. `again`, `tools`: those that a reply has to name again."""
     if as_json:
@@ -283,8 +202,8 @@ def show(solution: Solution, as_json: bool, again: Sequence[str] = (), tools: Se
     gain = solution.if_doubled.gain
     more = f"; as much again was expected to add {100 * gain:.1f} points" if gain is not None else ""
     note(
-        f"{solution.strategy} stopped: {solution.stop_reason}; confidence {confidence}; {usd(spend.usd)}, "
-        f"{spend.tokens} tokens, {spend.calls} calls, {spend.seconds:.1f} s{more}; run {solution.run_id}"
+        f"{solution.strategy} stopped: {solution.stop_reason}; confidence {confidence}; "
+        f"{spent_said(spend.usd, spend.tokens, spend.calls)}, {spend.seconds:.1f} s{more}; run {solution.run_id}"
     )
 
 

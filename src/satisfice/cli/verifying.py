@@ -14,10 +14,12 @@ import click
 from ..core.errors import BadBudget, BadQuery, CallerError, NoModelConfigured, UnknownName
 from ..core.task import KINDS
 from ..core.verdict import name_of
-from .output import emit, json_option, note, table, usd
-from .solving import EMBEDDED, interruptible, load, reply_hint
+from .interrupting import finished, interruptible, late_code
+from .output import emit, json_option, note, spent_said, table, usd
+from .solving import EMBEDDED, load, reply_hint
 
 if TYPE_CHECKING:
+    from ..core.errors import StoreError
     from ..core.verdict import Judgement
     from ..scheduler.solution import Solution
 
@@ -76,9 +78,9 @@ def verify(task_file: str, candidate_file: str, specs: tuple[str, ...], as_json:
     if not candidate.strip():
         note("warning: the candidate is empty")
     verifiers = [load(spec) for spec in specs] or implied(task)
-    solution = _verified(task, candidate, verifiers, specs, options, as_json)
+    solution, late = _verified(task, candidate, verifiers, specs, options, as_json)
     show_verdicts(solution, as_json)
-    return told_code(solution)
+    return late_code(late, as_json) or told_code(solution)
 
 
 def _verified(
@@ -88,7 +90,7 @@ def _verified(
     specs: tuple[str, ...],
     options: dict[str, Any],
     as_json: bool,
-) -> Solution:
+) -> tuple[Solution, StoreError | None]:
     import anyio
 
     from ..budgets.budget import Budget
@@ -105,15 +107,19 @@ def _verified(
     seconds = options["seconds"]
     budget = Budget(**caps, seconds=seconds) if capped else Budget(calls=1, seconds=seconds) if seconds else None
 
-    async def main(models: Any) -> Solution:
-        async with Engine(models, **settings) as engine:
+    async def main(models: Any) -> tuple[Solution, StoreError | None]:
+        engine = Engine(models, **settings)
+
+        async def work() -> Solution:
             limits = engine.settings.limits
             if budget is None and (asks := [v for v in verifiers if samples_of(v, made)]) and not _capped(limits):
                 text = "asks a model: give --budget (dollars) or --calls, or [limits] in satisfice.toml"
                 raise BadBudget(f"{name_of(asks[0])} {text}")
             given = specs or verifiers  # a run keeps its verifiers as text
-            work = partial(engine.verify, made, candidate, given, budget=budget)
-            return await interruptible(work, as_json, "verifying")
+            asked = partial(engine.verify, made, candidate, given, budget=budget)
+            return await interruptible(asked, as_json, engine, "verifying")
+
+        return await finished(engine, work)
 
     try:
         return anyio.run(main, options["models"] or None)
@@ -275,7 +281,7 @@ def show_verdicts(solution: Solution, as_json: bool, again: Sequence[str] = ()) 
     uncalibrated = any(j.verdict.p is None and j.verdict.score is not None for j in told)
     hint = "; scores without P(right) are not calibrated: see `calibrate`" if uncalibrated else ""
     note(
-        f"{word[passed(solution)]}; {usd(spend.usd)}, {spend.tokens} tokens, {spend.calls} calls, "
+        f"{word[passed(solution)]}; {spent_said(spend.usd, spend.tokens, spend.calls)}, "
         f"{spend.seconds:.1f} s{hint}; run {solution.run_id}"
     )
 

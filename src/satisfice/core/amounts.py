@@ -46,4 +46,5 @@ ZERO = Amounts()
 
 def amount_said(cap: str, nanos: int, tokens: int, calls: int) -> str:
     """One of the three amounts in words."""
-    return {"usd": f"${nanos / NANO:.9f}", "tokens": f"{tokens} tokens"}.get(cap, f"{calls} calls")
+    said = {"usd": f"${nanos / NANO:.9f}", "tokens": f"{tokens} tokens"}
+    return said.get(cap, f"{calls} call{'' if calls == 1 else 's'}")

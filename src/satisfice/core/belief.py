@@ -86,13 +86,15 @@ class Chain:
     between which `cuts` the posterior probability of the likeliest answer falls. `right[n][level]`: the share of such
     answers that was right. `moves[n][level]`: the chances of each level after one more. `blank`: the share of draws
     that were not readable. `by_score`: where the likeliest answer is the one with the best verdict, whose calibrated p
-    stands in for the posterior: votes add nothing to it."""
+    stands in for the posterior: votes add nothing to it. `kept`: of the gain that such a chain promises once there is
+    an answer, the share that came, above 0."""
 
     cuts: tuple[float, ...]
     right: tuple[tuple[float, ...], ...]
     moves: tuple[tuple[tuple[float, ...], ...], ...]
     blank: float = 0.0
     by_score: bool = False
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
