@@ -74,10 +74,10 @@ async def bare() -> float:
     return 1000 * (time.process_time() - began) / SOLVES
 
 
-async def ours(journal: Path | bool) -> float:
+async def ours(journal: Path | bool, ledger: Path | bool = False, limit: float | None = None) -> float:
     from satisfice import Engine, Price, SelfConsistency
 
-    engine = Engine("instant", journal=journal)
+    engine = Engine("instant", journal=journal, ledger=ledger, limit=limit)
     engine.register("instant", Instant(), Price.per_million(1, 4))
     strategy = SelfConsistency(samples=N)
     async with engine:
@@ -106,6 +106,9 @@ def main() -> None:
             times.setdefault("bare gather + Counter", []).append(asyncio.run(bare()))
             times.setdefault("satisfice, no journal", []).append(asyncio.run(ours(False)))
             times.setdefault("satisfice, SQLite journal", []).append(asyncio.run(ours(Path(folder) / f"{i}.db")))
+            times.setdefault("a ledger in memory", []).append(asyncio.run(ours(False, limit=1e6)))
+            place = Path(folder) / f"{i}-ledger.db"
+            times.setdefault("a ledger in SQLite", []).append(asyncio.run(ours(False, place)))
             if options.peer_python:
                 times.setdefault("its-hub 1.2.0", []).append(peer(options.peer_python))
     base = statistics.median(times["bare gather + Counter"])

@@ -167,5 +167,7 @@ MOST = 1 << 53  # of anything that a reply says it used
 
 def _sound(usage: Usage, nanos: int | None) -> bool:
     """Whether a reply can have used that. What some server makes up must cost neither the run nor its accounts."""
-    figures = (usage.prompt, usage.completion, usage.cached, usage.reasoning, 0 if nanos is None else nanos)
-    return all(isinstance(x, int) and 0 <= x <= MOST for x in figures)
+    for x in (usage.prompt, usage.completion, usage.cached, usage.reasoning, 0 if nanos is None else nanos):
+        if not isinstance(x, int) or not 0 <= x <= MOST:
+            return False
+    return True

@@ -22,6 +22,8 @@ def share(response: Response, n: int, seconds: float, price: Price) -> list[Repl
     usage = response.usage
     if usage is None:
         replies += [Reply(choice, usage, seconds) for choice in choices]
+    elif len(choices) == 1:
+        replies.append(Reply(choices[0], usage, seconds, price.cost(usage), price=price.version))
     else:
         parts = [_part(usage, choices, i) for i in range(len(choices))]
         whole = price.cost(usage)
