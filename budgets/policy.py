@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -171,6 +171,7 @@ class Policy(BaseModel):
     kinds: tuple[VotingKind, ...] = ()
     stops: str = Field(default="", repr=False)
     chains: dict[str, ChainPolicy] = {}
+    allocation: Any = None
 
     def priors(self) -> Priors:
         channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
+from ..budgets.portfolio import ArmBelief, Portfolio
 from ..budgets.switching import apart, dearest, leaves, rejected, scarce
 from ..core.amounts import dollars
 from ..core.belief import Belief, Continuation, Terms
@@ -25,8 +26,9 @@ SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, whe
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """One way on as it was predicted: wave size, gain in value, dollars and seconds of the whole continuation, and
-    net value after its price. `each`: expected dollars of one step. Of a stop by value: what the best of its rejected
-    courses would have been, whose net is below zero."""
+    net value after its price. `each`: expected dollars of one step, `p`: P(right) of its candidate, where
+    the belief predicts that (`chance(terms)`). Of a stop by value: what the best of its rejected courses would have
+    been, whose net is below zero."""
 
     name: str
     size: int
@@ -35,6 +37,7 @@ class Alternative:
     seconds: float
     net: float
     each: float = 0.0
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,17 @@ class Economics:
         budget: Budget,
         policy: Policy,
         tariff: Tariff,
-        scarcity: float = 0.0,
+        shadow: float | None = None,
         widen: Mapping[str, float] | None = None,
+        shifts: Mapping[str, float] | None = None,
     ) -> None:
-        """`scarcity` is mu, the dual price of a budget shared across requests (0: not shared). `widen`: how far the
-        scores of verifiers have drifted from what the policy knows (0 to 1)."""
-        self.budget, self.tariff, self.scarcity = budget, tariff, scarcity
+        """`shadow` is the dual price of a budget shared across requests, in value per dollar beside what `worth` asks
+        (None: not shared). `widen`: how far the scores of verifiers have drifted from what the policy knows (0 to 1).
+        `shifts`: what has been learnt of arms since the policy was fitted, in logits by their keys."""
+        self.budget, self.tariff, self.shadow = budget, tariff, shadow
         self.worth = budget.worth if budget.worth is not None else policy.worth
         self.policy, self.widen = policy, widen or {}
-        self.priors = policy.priors()
+        self.priors = replace(policy.priors(), shifts=shifts) if shifts else policy.priors()
 
     @property
     def only_caps(self) -> bool:
@@ -108,7 +113,7 @@ class Economics:
                 sample = first_sample(step)
                 root.worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else quote.usd)
             worth = root.worth
-        price = frame.price if frame.price is not None else _per(1 + self.scarcity, worth)
+        price = frame.price if frame.price is not None else _per(1.0, worth) + (self.shadow or 0.0)
         steps, cap = self._payable(frame, step, quote, now)
         wrong = _per(self.budget.wrong, worth)
         checks = step if len(step) > 1 and isinstance(step[0], Score) else ()
@@ -142,13 +147,47 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
     """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their
     own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most, as long as
     the purse can pay the former after it (`budgets.switching`)."""
-    ways = [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
-    rows = tuple(_predicted(name, way, terms) for (name, _, _), (_, terms, way) in zip(beliefs, ways, strict=True))
+    ways = _together(beliefs) or [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
+    rows = tuple(_predicted(name, *way) for (name, _, _), way in zip(beliefs, ways, strict=True))
     index = max(range(len(rows)), key=lambda i: rows[i].net)
-    if rows[index].net > 0.0 and (apart(ways) or scarce(ways, index)):
+    if rows[index].net > 0.0 and not one_portfolio(beliefs) and (apart(ways) or scarce(ways, index)):
         first = dearest(ways)
         index = first if leaves(ways, first, index) else index
     return index, ways[index][2], rows
+
+
+def one_portfolio(beliefs: Sequence[tuple[str, Belief, Terms]]) -> Portfolio | None:
+    """The portfolio that all of these are arms of, if there is one."""
+    first = beliefs[0][1] if beliefs else None
+    if not isinstance(first, ArmBelief):
+        return None
+    one = first.portfolio
+    return one if all(isinstance(b, ArmBelief) and b.portfolio is one for _, b, _ in beliefs) else None
+
+
+def _together(beliefs: Sequence[tuple[str, Belief, Terms]]) -> list[tuple[Belief, Terms, Continuation]]:
+    """The arms of one portfolio as they are judged together; nothing for other beliefs."""
+    portfolio = one_portfolio(beliefs)
+    if portfolio is None:
+        return []
+    places = [belief.arm for _, belief, _ in beliefs if isinstance(belief, ArmBelief)]
+    if places == list(range(len(portfolio.arms))):
+        courses = portfolio.jointly([terms for _, _, terms in beliefs])
+    else:  # arms that are not on offer are not bought
+        gone = replace(beliefs[0][2], steps=0)
+        offered = {place: terms for place, (_, _, terms) in zip(places, beliefs, strict=True)}
+        every = portfolio.jointly([offered.get(i, gone) for i in range(len(portfolio.arms))])
+        courses = tuple(every[place] for place in places)
+    return [(belief, terms, way) for (_, belief, terms), way in zip(beliefs, courses, strict=True)]
+
+
+def settled_terms(beliefs: Sequence[tuple[str, Belief, Terms]], index: int) -> Terms:
+    """The terms of the way that was chosen. Arms of one portfolio are read by what all of them cost."""
+    _, belief, terms = beliefs[index]
+    portfolio = one_portfolio(beliefs)
+    if portfolio is None or len(beliefs) != len(portfolio.arms):
+        return terms
+    return replace(terms, others=tuple(other.cost for _, _, other in beliefs))
 
 
 def weighed(
@@ -158,14 +197,16 @@ def weighed(
     found = []
     for (name, belief, terms), row in zip(beliefs, rows, strict=True):
         way = rejected(belief, terms) if not row.size else None
-        found.append(replace(_predicted(name, way, terms), size=0) if way is not None and way.size else row)
+        found.append(replace(_predicted(name, belief, terms, way), size=0) if way is not None and way.size else row)
     real = [i for i, row in enumerate(found) if row.cost > 0]
     return max(real or range(len(found)), key=lambda i: found[i].net), tuple(found)
 
 
-def _predicted(name: str, way: Continuation, terms: Terms) -> Alternative:
+def _predicted(name: str, belief: Belief, terms: Terms, way: Continuation) -> Alternative:
     net = way.net(terms) if way.size else 0.0
-    return Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net, terms.cost)
+    chance = getattr(belief, "chance", None)
+    p = chance(terms) if chance is not None else None
+    return Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net, terms.cost, p)
 
 
 def picked(frame: Frame) -> Answer | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import randbits, token_hex
+from secrets import token_hex
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -16,7 +16,6 @@ import anyio
 
 from ..budgets.budget import Budget
 from ..budgets.ledger.ledger import Ledger, OnAlert
-from ..budgets.lengths import QUANTILE
 from ..budgets.policy import Policy
 from ..budgets.prices import Price
 from ..budgets.purse import Purse
@@ -30,10 +29,8 @@ from ..core.errors import (
 )
 from ..core.plans import Strategy
 from ..core.task import Contract
-from ..core.verdict import name_of
 from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
-from ..strategies.registry import choose, strategy_of
 from .accounts import Accounts
 from .closing import Closing
 from .decisions import Economics
@@ -42,13 +39,14 @@ from .events import Started
 from .journal import Journal, RunRecord
 from .live import Live
 from .log import Log
+from .preparing import prepare
 from .records import journal_place, reply_row, scopes_of
 from .run import Run
 from .solution import Solution, Spend, solution_of, spend_of
-from .spec import Spec, check_options, contract_of, listed, model_names, plan_of, stored_task, task_of
+from .spec import Spec, check_options, model_names, plan_of, stored_task
 from .tariff import Habits, PriceList, price_list
-from .tools import Tools, check_again, specs_of, toolbox
-from .verification import NO_MODELS, named_by, verify
+from .tools import Tools, check_again, toolbox
+from .verification import verify
 from .world import OnAsk, OnEvent, World, emit
 
 OnCancel = Literal["raise", "best"]
@@ -84,15 +82,15 @@ class Engine:
         self.catalog = Catalog(self.settings)
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
         # Without the tables that are made from it: they are large, and each run keeps its policy.
-        self._policy_json = self.policy.model_dump_json(exclude={"stops"})
+        self.policy_json = self.policy.model_dump_json(exclude={"stops"})
         self._models = model_names(models)
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
-        self._accounts = Accounts(self.settings, ledger, limit, account, on_alert)
-        self._tools, self._on_ask = toolbox(tools), on_ask
+        self.accounts = Accounts(self.settings, ledger, limit, account, on_alert)
+        self.tools, self._on_ask = toolbox(tools), on_ask
         self._memory: dict[tuple[str, str], list[str]] = {}
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
-        self._habits, self._watches = Habits(), Watches(self.policy)
+        self.habits, self.watches = Habits(), Watches(self.policy)
         self._stack: AsyncExitStack | None = None
         self._closing = Closing(None)
         self._active: set[str] = set()  # runs that this engine is at
@@ -106,9 +104,9 @@ class Engine:
         try:
             if self._place is not None:
                 self._journal = await self._stack.enter_async_context(
-                    Journal.open(self._place, durable=self._accounts.durable)
+                    Journal.open(self._place, durable=self.accounts.durable)
                 )
-            await self._stack.enter_async_context(self._accounts)
+            await self._stack.enter_async_context(self.accounts)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -132,7 +130,7 @@ class Engine:
     @property
     def ledger(self) -> Ledger:
         """The ledger. Raises `StoreError` where there is none."""
-        return self._accounts.ledger
+        return self.accounts.ledger
 
     async def solve(
         self,
@@ -148,53 +146,52 @@ class Engine:
         seed: int | None = None,
         scope: Sequence[str] = (),
         account: str | None = None,
+        topic: str = "",
+        shadow: float | None = None,
+        explore: bool = True,
+        store: bool = True,
         on_event: OnEvent | None = None,
         on_cancel: OnCancel = "raise",
     ) -> Solution:
         """Answers one query within a budget.
 
-        `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages
-        or a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer,
-        verifiers, or their names with settings ("regex:pattern=^4"). `account`: of the ledger, to be charged beside the
-        budget (None: the engine's). `on_cancel="best"`: a cancellation returns the
-        best answer so far instead of raising.
+        `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages or
+        a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer, verifiers,
+        or their names with settings ("regex:pattern=^4"). `account`: of the ledger, to be charged beside the budget
+        (None: the engine's). `topic`: what it is about, in words of your own, to learn by. `shadow`: value that a
+        dollar must buy beside what `worth` asks: the price of a budget shared with other requests (given,
+        `Solution.index` says at which price more would be bought). `explore=False`: nothing is tried out on this
+        request. `store=False`: neither it nor its replies are kept, in journal or cache. `on_cancel="best"`: a
+        cancellation returns the best answer so far instead of raising.
 
         Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
         has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
         """
         self._check_open()
         check_options(on_event, on_cancel)
-        contract = contract_of(answer, choices, schema)
-        checks = listed(checks)
-        task = task_of(query, contract, checks, self.settings.prompts, scope, specs_of(self._tools))
-        if isinstance(strategy, str):
-            strategy = strategy_of(choose(strategy, bool(task.checks)))
-        names = self.names(models) if models is not NO_MODELS else NO_MODELS
-        names = tuple(dict.fromkeys((*names, *named_by(task, strategy))))
-        seed = randbits(31) if seed is None else seed
-        policy = self._policy_json if self._journal else ""
-        guesses = self._habits.guesses(names, self.policy)
-        lengths = self._habits.upper(names, self.policy, self.settings.limits.length_quantile or QUANTILE)
-        texts = tuple(check if isinstance(check, str) else None for check in checks)
-        spec = Spec(
-            task,
-            self._budget(budget),
-            strategy,
-            names,
-            seed,
-            policy,
-            name_of(strategy),
-            guesses,
-            self._watches.widen(),
-            texts,
-            self._accounts.named(account),
-            lengths,
+        spec = prepare(
+            self,
+            query,
+            budget=budget,
+            answer=answer,
+            choices=choices,
+            schema=schema,
+            checks=checks,
+            strategy=strategy,
+            models=models,
+            seed=seed,
+            scope=scope,
+            account=account,
+            topic=topic,
+            shadow=shadow,
+            explore=explore,
+            store=store,
         )
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(8)}"
         tariff = self._tariff(spec)
-        if self._journal is not None:
+        if self._journal is not None and store:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            record = RunRecord(run_id, now, "running", spec.dump(), None, task.query[:200], spec.name, 0, "", None)
+            record = RunRecord(run_id, now, "running", spec.dump(), None, spec.task.query[:200], spec.name, 0, "", None)
             await self._journal.begin(record)
         with self._at(run_id):
             return await self._drive(run_id, spec, self.policy, tariff, None, on_event, on_cancel)
@@ -260,8 +257,8 @@ class Engine:
 
     def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
         spec = Spec.load(record.spec, checks, strategy)
-        check_again(spec.task.tools, self._tools)
-        same = spec.policy == self._policy_json
+        check_again(spec.task.tools, self.tools)
+        same = spec.policy == self.policy_json
         return spec, self.policy if same else Policy.model_validate_json(spec.policy), self._tariff(spec)
 
     def _tariff(self, spec: Spec) -> PriceList:
@@ -279,7 +276,7 @@ class Engine:
         on_cancel: OnCancel,
     ) -> Solution:
         began = perf_counter()
-        account = self._accounts.of(spec.account, run_id, tariff)
+        account = self.accounts.of(spec.account, run_id, tariff)
         purse = Purse.of(spec.budget, account.headroom if account else None)
         task = spec.task
         try:
@@ -287,21 +284,21 @@ class Engine:
             run = Run(
                 plan,
                 purse=purse,
-                economics=Economics(spec.budget, policy, tariff, widen=spec.widen),
+                economics=Economics(spec.budget, policy, tariff, spec.shadow, spec.widen, spec.shifts),
                 name=spec.name,
                 id=run_id,
                 seed=spec.seed,
                 log=log,
-                journaled=self._journal is not None,
+                journaled=self.keeps(spec.store),
             )
         except BaseException as error:
-            await self._closing.close(run_id, "failed", None, log.total.nanos if log else 0, error)
+            await self._closing_of(spec).close(run_id, "failed", None, log.total.nanos if log else 0, error)
             raise
         world = World(
             self.catalog.model,
             tariff,
-            self._tools,
-            self._journal,
+            self.tools,
+            self._journal if spec.store else None,
             self._memory,
             scopes_of(run_id, task.scope),
             self._on_ask,
@@ -315,8 +312,8 @@ class Engine:
             return await self._perform(run, world, spec, policy, began, on_event, on_cancel)
         finally:
             # What later requests of this engine need of this one. A resumed run was heard before.
-            self._habits.learn(tariff)
-            self._watches.learn(run.verdicts.told if run.log is None else ())
+            self.habits.learn(tariff)
+            self.watches.learn(run.verdicts.told if run.log is None else ())
 
     async def _perform(
         self,
@@ -329,7 +326,7 @@ class Engine:
         on_cancel: OnCancel,
     ) -> Solution:
         run_id, task, purse = run.id, spec.task, run.root.purse
-        live, earlier = Live(run, world), run.books.now
+        live, earlier, closing = Live(run, world), run.books.now, self._closing_of(spec)
 
         def spend() -> Spend:
             return spend_of(run, earlier + perf_counter() - began, earlier + live.busy)
@@ -338,7 +335,7 @@ class Engine:
             await live.drive()
         except anyio.get_cancelled_exc_class() as error:
             solution = solution_of(run, task, policy.name, spend()) if run.outcome else None
-            await self._closing.close(run_id, "cancelled", solution, purse.posted[0], error)
+            await closing.close(run_id, "cancelled", solution, purse.posted[0], error)
             if on_cancel == "best" and solution is not None and solution.answer is not None:
                 return solution
             raise
@@ -350,11 +347,11 @@ class Engine:
                 world.account.settle(due.resolved)
             # What another plan asked for is not on this run's record: the old one may still go on with it.
             rows = [] if isinstance(error, JournalMismatch) else due.rows
-            await self._closing.close(run_id, "failed", None, purse.posted[0], error, rows)
+            await closing.close(run_id, "failed", None, purse.posted[0], error, rows)
             raise
         if run.outcome is None:
-            return await self._closing.wait(run, policy, spend())
-        return await self._closing.finish(run, spec, policy, spend(), on_event)
+            return await closing.wait(run, policy, spend())
+        return await closing.finish(run, spec, policy, spend(), on_event)
 
     def _limiter(self, name: str) -> anyio.CapacityLimiter | None:
         """At most so many calls at once as the settings allow for this model, over all requests of this engine."""
@@ -375,7 +372,18 @@ class Engine:
             )
         return self.catalog.expand(wanted)
 
-    def _budget(self, budget: float | Budget | None) -> Budget:
+    def keeps(self, store: bool) -> bool:
+        """Whether a request that says this about storing is journaled."""
+        return self._journal is not None and store
+
+    def shifts(self, seed: int, explore: bool) -> Mapping[str, float]:
+        """What has been learnt of arms since the policy was fitted, in logits, for a request with this seed."""
+        return {}
+
+    def _closing_of(self, spec: Spec) -> Closing:
+        return self._closing if spec.store else Closing(None)
+
+    def budget_of(self, budget: float | Budget | None) -> Budget:
         if budget is not None:
             return Budget.of(budget)
         limits = self.settings.limits

@@ -47,6 +47,7 @@ class Frame:
     offer: Answer | None = None
     belief: Belief | None = None
     terms: Terms | None = None
+    ways: list[tuple[str, Belief, Terms]] = field(default_factory=list)  # what the last choice was between
     found: list[Candidate] = field(default_factory=list)
     judged: list[Judgement] = field(default_factory=list)
     part: bool = False  # answers another question than the plan that runs it

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
+from ..budgets.switching import reserve
 from ..core.amounts import dollars
 from ..core.belief import Terms
 from ..core.effects import Ask
@@ -53,6 +55,8 @@ class Solution:
     what was found) or waits for a person (`status` "waiting", `question`). `value` is the answer as Python data.
     `verdicts` are what the checks said of the answer. `confidence` is P(right | the state in which the run stopped),
     None with `confidence_reason` while uncalibrated. `stop_said`: `stop_reason` in words and numbers.
+    `index`: of a request with a `shadow` price, the highest price (value per dollar) at which the run would have gone
+    on from where it stopped (0: at none; None: not known).
     """
 
     answer: str | None
@@ -75,6 +79,7 @@ class Solution:
     warnings: tuple[str, ...] = ()
     verdicts: tuple[Judgement, ...] = ()
     stop_said: str = ""
+    index: float | None = None
 
     @property
     def abstained(self) -> bool:
@@ -99,6 +104,8 @@ class Solution:
             "verdicts": [plain(v) for v in self.verdicts],
             "decisions": [d.to_dict() for d in self.decisions],
         }
+        if self.index is not None:
+            data["index"] = self.index if isfinite(self.index) else None
         if self.question is not None:
             data |= {"question": self.question, "question_path": self.question_path, "options": list(self.options)}
         if candidates:
@@ -135,6 +142,7 @@ class Solution:
                 tuple(data.get("warnings", ())),
                 tuple(load(Judgement, v) for v in data.get("verdicts", ())),
                 data.get("stop_said", ""),
+                data.get("index"),
             )
         except (KeyError, TypeError) as error:
             raise BadSettings(f"a stored solution cannot be read: {error}") from error
@@ -173,7 +181,19 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
         warnings=_warnings(run) + _unasked(run, task, answer) + _unused(task, outcome),
         verdicts=run.verdicts.of(answer.path) if answer else (),
         stop_said=ended(outcome, run.decisions, run.lacked),
+        index=_index(run, outcome) if run.economics.shadow is not None else None,
     )
+
+
+def _index(run: Run, outcome: Outcome) -> float | None:
+    """The highest price at which one of the ways that the run last had would be gone on with."""
+    answer, ways = outcome.answer, run.root.ways
+    if answer is not None and answer.reason == "verified":
+        return 0.0
+    try:
+        return max((reserve(belief, replace(terms, steps=max(terms.steps, 1))) for _, belief, terms in ways))
+    except Exception:  # there was no choice, or a belief that cannot say
+        return None
 
 
 def waiting_of(run: Run, policy: str, spend: Spend) -> Solution:

@@ -201,6 +201,9 @@ class Spec:
     texts: tuple[str | None, ...] = ()  # the last checks as they were given, where that was text
     account: str = ""  # that it is charged to
     lengths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of replies: upper quantiles by model
+    shadow: float | None = None  # value per dollar, beside what worth asks; None: no budget is shared
+    shifts: Mapping[str, float] = field(default_factory=dict)  # of arms, in logits
+    store: bool = True
 
     def dump(self) -> str:
         task = self.task
@@ -216,6 +219,7 @@ class Spec:
                 "label": task.label,
                 "tools": [plain(t) for t in task.tools],
                 "judged": [plain(j) for j in task.judged],
+                "topic": task.topic,
                 "budget": plain(self.budget),
                 "strategy": address_of(self.strategy) if _found_again(self.strategy) else "",
                 "settings": settings_of(self.strategy),
@@ -226,6 +230,8 @@ class Spec:
                 "guesses": dict(self.guesses),
                 "widen": dict(self.widen),
                 "account": self.account,
+                "shadow": self.shadow,
+                "shifts": dict(self.shifts),
                 "lengths": {name: dict(kinds) for name, kinds in self.lengths.items()},
             }
         )
@@ -257,6 +263,8 @@ class Spec:
             data.get("widen", {}),
             account=data.get("account", ""),
             lengths=data.get("lengths", {}),
+            shadow=data.get("shadow"),
+            shifts=data.get("shifts", {}),
         )
 
 
@@ -284,4 +292,5 @@ def stored_task(text: str, checks: tuple[Verifier, ...] = ()) -> Task:
         label=data["label"],
         tools=tuple(load(ToolSpec, t) for t in data.get("tools", ())),
         judged=tuple(load(Judgement, j) for j in data.get("judged", ())),
+        topic=data.get("topic", ""),
     )

@@ -28,7 +28,7 @@ from ..core.errors import CallerError, TraceMiss
 from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
-from .decisions import Decision, judge, picked, spent_usd, weighed
+from .decisions import Decision, judge, picked, settled_terms, spent_usd, weighed
 from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
 from .paths import encode
@@ -181,6 +181,7 @@ class Starter:
         frame.offer = effect.answer if effect.answer and effect.answer.candidate else None
         try:
             ways, caps = self._ways(effect, frame)
+            frame.ways = ways
             index, _, alternatives = judge(ways)
         except Exception as error:  # a belief's or a quote's fault is the plan's
             run.give((frame, 0), Result(error=error))
@@ -194,6 +195,8 @@ class Starter:
             size, reason = alternatives[index].size, "worth it"
             if size <= 0 or alternatives[index].net <= 0.0:
                 broke = all(terms.steps <= 0 for _, _, terms in ways)
+                if broke:  # what is said to lack is what would have been enough
+                    index = min(range(len(ways)), key=lambda i: ways[i][2].cost)
                 size, reason = 0, caps[index] if broke else "value"
                 if broke and reason != "budget_seconds":
                     step = effect.step if isinstance(effect, Offer) else effect.options[index].step
@@ -203,7 +206,7 @@ class Starter:
                     index = next(i for i, (_, _, terms) in enumerate(ways) if terms.steps > 0)
                     size, reason = 1, "first answer"  # with nothing but a cap said, it is always bought
             run.books.row(path, 0, "reply", kind, json.dumps({"index": index, "size": size, "reason": reason}))
-        _, frame.belief, frame.terms = ways[index]
+        frame.belief, frame.terms = ways[index][1], settled_terms(ways, index)
         frame.offer = picked(frame)
         step = effect.step if isinstance(effect, Offer) else effect.options[index].step
         p, where = frame.belief.p(frame.terms), encode(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auto import Auto
     from .best_of_n import BestOfN
     from .cascade import Cascade
     from .debate import Debate, Debater
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .workflow import Workflow
 
 _HOMES = {
+    "Auto": "auto",
     "BestOfN": "best_of_n",
     "Cascade": "cascade",
     "Debate": "debate",
@@ -46,6 +48,7 @@ _HOMES = {
     "listing": "registry",
 }
 __all__ = [
+    "Auto",
     "BestOfN",
     "Cascade",
     "Debate",

@@ -19,6 +19,7 @@ from .settings import described_settings, is_needed, prepared, taken, written
 from .storing import loaded, revived, spelled, stored
 
 BUILT_IN: Mapping[str, str] = {
+    "auto": "auto:Auto",
     "single_shot": "single_shot:SingleShot",
     "self_consistency": "self_consistency:SelfConsistency",
     "best_of_n": "best_of_n:BestOfN",
@@ -50,7 +51,7 @@ def find(name: str, /, **settings: Any) -> Strategy:
     plugins = {point.name: point for point in entry_points(group=GROUP)}
     if name in plugins:
         return _make(plugins[name].load(), name, settings)
-    raise UnknownName.of("strategy", name, {"auto", *BUILT_IN, *plugins})
+    raise UnknownName.of("strategy", name, {*BUILT_IN, *plugins})
 
 
 def find_untrusted(name: str, /, **settings: Any) -> Strategy:
@@ -95,11 +96,6 @@ def built_in(name: str) -> Any:
     """The class of a built-in strategy."""
     module, _, attribute = BUILT_IN[name].partition(":")
     return getattr(import_module(f".{module}", __package__), attribute)
-
-
-def choose(name: str, checked: bool) -> str:
-    """What `auto` stands for: best-of-n where there is a check, else self-consistency."""
-    return name if name != "auto" else "best_of_n" if checked else "self_consistency"
 
 
 def listing() -> list[dict[str, Any]]:

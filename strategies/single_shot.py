@@ -65,10 +65,10 @@ class SingleShot:
             raise CallerError(f"thinking={self.thinking!r}: expected tokens, above 0 and fewer than max_tokens={most}")
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
-        return (draw(task, self.model, self._params),)
+        return (draw(task, self.model, self.drawn),)
 
     def __call__(self, task: Task) -> Plan[Answer]:
-        sample = draw(task, self.model, self._params)
+        sample = draw(task, self.model, self.drawn)
         yield from Offer(None, Unstarted(), (sample,))
         candidate = yield from sample
         if not self.waits and not self.ending:
@@ -113,7 +113,8 @@ class SingleShot:
         return Answer(best, belief=VotingBelief(1)) if best else Answer(None, "unreadable")
 
     @property
-    def _params(self) -> Params:
+    def drawn(self) -> Params:
+        """The parameters of its completions: effort and thinking budget put in."""
         params = self.params
         if self.effort is not None or self.thinking is not None:
             params = replace(params, temperature=params.temperature or None, effort=self.effort or params.effort)

@@ -117,7 +117,7 @@ def test_listings(cli):
     assert {row["name"] for row in json.loads(out)} >= {"single_shot", "self_consistency", "best_of_n"}
     _, out, _ = cli("models", "--json")
     assert any(row["name"] == "local/smollm2" and row["usd_per_million"] for row in json.loads(out))
-    assert cli("strategies")[1].startswith("single_shot")
+    assert cli("strategies")[1].startswith("auto")
     assert "local/smollm2" in cli("models")[1]
 
 

@@ -12,7 +12,7 @@ from satisfice.core.verdict import Verdict
 from satisfice.scheduler.offline import perform
 from satisfice.strategies import BestOfN, SelfConsistency, SingleShot
 from satisfice.strategies.prompting import asking
-from satisfice.strategies.registry import address_of, choose, find, listing, settings_of
+from satisfice.strategies.registry import address_of, find, listing, settings_of
 from satisfice.strategies.self_consistency import Votes
 from satisfice.testing.driver import Script, make_run
 from satisfice.testing.strategy import StrategyContract
@@ -132,7 +132,6 @@ def test_a_template_can_be_replaced_and_a_broken_one_is_named() -> None:
 def test_strategies_are_found_by_name() -> None:
     assert find("self_consistency", samples=3) == SelfConsistency(samples=3)
     assert {row["name"] for row in listing()} >= {"single_shot", "self_consistency", "best_of_n"}
-    assert (choose("auto", True), choose("auto", False)) == ("best_of_n", "self_consistency")
     with pytest.raises(UnknownName, match="self_consistency"):
         find("selfconsistency")
     with pytest.raises(CallerError, match="nonsense"):

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .scheduler.mcp_tools import mcp_tools
     from .scheduler.solution import Solution, Spend
     from .scheduler.tools import Tool
+    from .strategies.auto import Auto
     from .strategies.best_of_n import BestOfN
     from .strategies.cascade import Cascade
     from .strategies.coordinators import Conductor, Fixed, Linear, Turn
@@ -160,6 +161,7 @@ _HOMES = {
     "scheduler.mcp_tools": "mcp_tools",
     "scheduler.solution": "Solution Spend",
     "scheduler.tools": "Tool",
+    "strategies.auto": "Auto",
     "strategies.best_of_n": "BestOfN",
     "strategies.cascade": "Cascade",
     "strategies.coordinators": "Conductor Fixed Linear Turn",

@@ -32,8 +32,9 @@ EXAMPLES = {
 @click.argument("name", required=False)
 @json_option
 def strategies(name: str | None, as_json: bool) -> None:
-    """The ways to think that can be named, for `solve --strategy NAME:key=value,...`. `auto` is best_of_n where there
-    is a check, else self_consistency. With a NAME: what that one does, and what each of its settings takes.
+    """The ways to think that can be named, for `solve --strategy NAME:key=value,...`. `auto`, the default, decides by
+    worth what to buy: see `plan` for what it expects. With a NAME: what that one does, and what each of its settings
+    takes.
 
     \b
     satisfice strategies

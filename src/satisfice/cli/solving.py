@@ -128,9 +128,9 @@ def tooled(specs: Sequence[str]) -> dict[str, Any]:
 def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
     from ..strategies.limiting import with_params
-    from ..strategies.registry import choose, strategy_of
+    from ..strategies.registry import strategy_of
 
-    strategy = strategy_of(choose(options["strategy"], bool(options["checks"])))
+    strategy = strategy_of(options["strategy"])
     return {
         "budget": budget,
         "strategy": with_params(strategy, options["max_tokens"], options["temperature"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 SURE = 0.01  # no verdict is believed nearer than this to 0 or 1
 
@@ -97,6 +97,15 @@ class Chain:
     kept: float = 1.0
 
 
+class Allocation(Protocol):
+    """What is known of several arms together, as far as this layer needs to know."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether a bank was asked."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Priors:
     """What is believed before the first sample, declared or fitted (`fit(bank)`).
@@ -112,6 +121,8 @@ class Priors:
     `chances`: (theta, weight) rows, a mixture in place of `success` where a bank taught one; weights sum to 1.
     `rounds`: what is known of the rounds of strategies, by their names.
     `chains`: what recorded draws did under verifiers, by their names in order, joined with "+".
+    `allocation`: what is known of many arms on one question (`budgets.portfolio_world.World`; None: nothing).
+    `shifts`: what was learnt of arms since, or is tried out, in logits by their keys.
     `fitted` says that they come from a bank, so that P(right) may be called a confidence.
     """
 
@@ -125,6 +136,8 @@ class Priors:
     kinds: tuple[tuple[float, float, int, float, float], ...] = ()
     stops: str = field(default="", repr=False)
     chains: Mapping[str, Chain] = field(default_factory=dict)
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    allocation: Any = None
 
     def channel(self, verifier: str) -> Channel:
         return self.channels.get(verifier, UNMEASURED)
@@ -138,7 +151,8 @@ class Terms:
     right one's worth. `cost`: expected dollars of one step. `seconds`: expected seconds of one wave, however wide
     it is. `per_second`: dollars that a second is worth. `steps`: how many steps the purse can pay at their worst.
     `parts`: where a step is several checks, expected dollars of each. `at_once`: how many steps the provider performs
-    at the same time (0: no limit known); more of them take `seconds` for each such helping.
+    at the same time (0: no limit known); more of them take `seconds` for each such helping. `others`: in a choice among
+    arms, expected dollars of one step of each of them, in order (empty: not known).
     """
 
     price: float
@@ -150,6 +164,7 @@ class Terms:
     per_second: float = 0.0
     parts: tuple[float, ...] = ()
     at_once: int = 0
+    others: tuple[float, ...] = ()
 
     def waves(self, size: int) -> int:
         """How many waves of calls `size` steps take that are started together, one after the other as the provider

@@ -95,7 +95,8 @@ class Task:
 
     `checks` are the verifiers that apply, exact ones first. `known` are candidates that are already paid for, `judged`
     what verifiers said of them. `prompts` override packaged prompt templates by name. `scope` names tenant and session
-    for memory. `tools` are those that a plan may call.
+    for memory. `tools` are those that a plan may call. `topic` is what the caller knows the question to be
+    about, in words of its own (a subject, a product): allocation learns by it.
     """
 
     messages: tuple[Message, ...]
@@ -107,6 +108,7 @@ class Task:
     label: str = ""
     tools: tuple[ToolSpec, ...] = ()
     judged: tuple[Judgement, ...] = ()
+    topic: str = ""
 
     @classmethod
     def of(cls, query: str, kind: AnswerKind = "text", **fields: Any) -> Task:

@@ -1,0 +1,89 @@
+"""From what a caller asks to the spec of a run: everything is checked here, before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from secrets import randbits
+from typing import TYPE_CHECKING, Any
+
+from ..budgets.budget import Budget
+from ..budgets.lengths import QUANTILE
+from ..budgets.policy import Policy
+from ..core.errors import CallerError
+from ..core.plans import Strategy
+from ..core.task import Contract
+from ..core.verdict import name_of
+from ..strategies.arms import armed
+from ..strategies.auto import Auto
+from ..strategies.limiting import Limited
+from ..strategies.registry import strategy_of
+from .spec import Spec, contract_of, listed, task_of
+from .tools import specs_of
+from .verification import NO_MODELS, named_by
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+def prepare(
+    engine: Engine,
+    query: Any,
+    *,
+    budget: float | Budget | None,
+    answer: str | Contract,
+    choices: Sequence[str],
+    schema: Mapping[str, Any] | None,
+    checks: Any,
+    strategy: str | Strategy,
+    models: str | Sequence[str] | None,
+    seed: int | None,
+    scope: Sequence[str],
+    account: str | None,
+    topic: str,
+    shadow: float | None,
+    explore: bool,
+    store: bool,
+) -> Spec:
+    """The spec of one request. Raises `CallerError` and its kind."""
+    plain = isinstance(shadow, int | float) and not isinstance(shadow, bool)
+    if shadow is not None and not (plain and 0 <= shadow < float("inf")):
+        raise CallerError(f"shadow={shadow!r}: expected value per dollar, 0 or more")
+    if not isinstance(topic, str):
+        raise CallerError(f"topic={topic!r:.60}: expected text")
+    contract, checks = contract_of(answer, choices, schema), listed(checks)
+    task = task_of(query, contract, checks, engine.settings.prompts, scope, specs_of(engine.tools))
+    task = replace(task, topic=topic) if topic else task
+    made = strategy_of(strategy) if isinstance(strategy, str) else strategy
+    names = engine.names(models) if models is not NO_MODELS else NO_MODELS
+    policy = engine.policy
+    made = _armed(made, names, policy)
+    names = tuple(dict.fromkeys((*names, *named_by(task, made))))
+    seed = randbits(31) if seed is None else seed
+    return Spec(
+        task,
+        engine.budget_of(budget),
+        made,
+        names,
+        seed,
+        engine.policy_json if engine.keeps(store) else "",
+        name_of(made),
+        engine.habits.guesses(names, policy),
+        engine.watches.widen(),
+        tuple(check if isinstance(check, str) else None for check in checks),
+        engine.accounts.named(account),
+        engine.habits.upper(names, policy, engine.settings.limits.length_quantile or QUANTILE),
+        shadow,
+        engine.shifts(seed, explore),
+        store,
+    )
+
+
+def _armed(strategy: Strategy, names: Sequence[str], policy: Policy) -> Strategy:
+    """The allocator with the arms of this request, where it has none of its own; any other strategy as it is."""
+    if isinstance(strategy, Limited):
+        return replace(strategy, strategy=_armed(strategy.strategy, names, policy))
+    if not isinstance(strategy, Auto) or strategy.arms or not names:
+        return strategy
+    known = policy.allocation.arms if policy.allocation is not None else ()
+    return replace(strategy, arms=armed(names, tuple(known), strategy_of, strategy.params))
