@@ -3,11 +3,126 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import mul
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from .portfolio_world import Arm, World
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-@lru_cache(maxsize=1)
+
+class ArmPolicy(BaseModel):
+    """What is known of one arm (`budgets.portfolio_world.Arm` says what the figures are). `usd`: mean dollars of a
+    purchase; `calls`: model calls of one; `kind`: whether it is a draw of a model or a whole strategy or agent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bias: Finite
+    sd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    loading: Finite = 1.3
+    own: Positive = 1.5
+    blank: Share = 0.0
+    usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    calls: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    kind: Literal["draw", "opaque"] = "draw"
+    questions: int = 0
+
+    def arm(self) -> Arm:
+        return Arm(self.bias, self.loading, self.own, self.blank, self.sd)
+
+
+class EasePolicy(BaseModel):
+    """How many standard deviations easier than the mean a question is, by its features (of this `version` of
+    `budgets.features`) and its topic: `gain` * (base + weights . features + topics[topic]). `told`: the share of the
+    variance of ease that this told of questions held out. `alone`: (base, weights) for a topic that is not known, fitted
+    without topics (`told_alone`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    base: Finite = 0.0
+    weights: tuple[Finite, ...] = ()
+    topics: dict[str, Finite] = {}
+    gain: Finite = 1.0
+    told: Finite = 0.0
+    alone: tuple[Finite, ...] = ()
+    told_alone: Finite = 0.0
+
+    def __call__(self, seen: tuple[float, ...], topic: str) -> float:
+        """The ease of a question; without features, or with those of another version, what its topic tells."""
+        fits = len(seen) == len(self.weights)
+        if topic in self.topics:
+            return self.gain * (self.topics[topic] + (self.base + sum(map(mul, self.weights, seen)) if fits else 0.0))
+        if not fits or not self.alone:
+            return 0.0
+        return self.gain * (self.alone[0] + sum(map(mul, self.alone[1:], seen)))
+
+
+class AllocationPolicy(BaseModel):
+    """What is known of several arms together: each by its key, and of the urn of wrong answers (`kappa`, `alike`,
+    `middle`, `again`: see `budgets.portfolio_world.World`).
+    `curve` (b0, b1, sd) stands in for arms that are not known: their bias by what they cost relative to the cheapest.
+    `ease`: what features tell of a question; `weights`: how
+    often it is how much easier than that (empty: as a normal distribution says). `provenance` tells what it was fitted on, and how well it predicted what was held out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arms: dict[str, ArmPolicy] = {}
+    curve: tuple[Finite, Finite, Annotated[float, Field(ge=0)]] = (0.2, 0.7, 0.8)
+    loading: Finite = 1.4
+    own: Positive = 1.5
+    blank: Share = 0.01
+    kappa: Positive = 2.0
+    alike: tuple[Finite, Finite] = (0.0, 0.0)
+    middle: Finite = 0.0
+    again: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    ease: EasePolicy | None = None
+    weights: tuple[Share, ...] = ()
+    fitted: bool = True
+    provenance: dict[str, str | int | float] = {}
+
+    def world(self) -> World:
+        """The runtime of this policy, the same one each time, with the tables that it keeps."""
+        return _world(_Same(self))
+
+
+class _Same:
+    """A policy by identity: policies hold dicts, and are not hashable."""
+
+    def __init__(self, policy: AllocationPolicy) -> None:
+        self.policy = policy
+
+    def __hash__(self) -> int:
+        return id(self.policy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.policy is self.policy
+
+
+@lru_cache(maxsize=64)
+def _world(same: _Same) -> World:
+    policy = same.policy
+    return World(
+        {key: arm.arm() for key, arm in policy.arms.items()},
+        policy.curve,
+        Arm(0.0, policy.loading, policy.own, policy.blank),
+        policy.kappa,
+        policy.alike,
+        policy.middle,
+        policy.again,
+        policy.ease,
+        weights=policy.weights,
+        fitted=policy.fitted,
+    )
+
+
+DECLARED = AllocationPolicy(fitted=False)
+
+
 def declared() -> World:
     """What is believed of arms that nobody has measured."""
-    return World(curve=(0.2, 0.7, 0.8), unknown=Arm(0.0, 1.4, 1.5, 0.01), kappa=2.0)
+    return DECLARED.world()

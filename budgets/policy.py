@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.belief import Chain, Channel, Ladder, Priors, Rounds
 from ..core.errors import BadSettings
+from .allocation_policy import AllocationPolicy
 from .calibrators import Calibration, Drift, Rates, ScoreModel, Selected
 from .priors import DEFAULT_PRIORS
 from .voting_stops import read
@@ -151,7 +152,8 @@ class Policy(BaseModel):
     `cascades` of chains of models ("cheap>dear"), `rounds` of the rounds of strategies. `chances` are (theta, weight)
     rows that stand in for `success` where they were fitted, `chains` what draws under verifiers did, by their names.
     `kinds` is the prior of the votes in full (empty: that of `voting`), `stops` tables of when to stop that were made
-    for it. `provenance` tells what it was fitted on."""
+    for it. `allocation`: what is known of several arms on the same questions. `provenance` tells what it was fitted
+    on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -171,7 +173,7 @@ class Policy(BaseModel):
     kinds: tuple[VotingKind, ...] = ()
     stops: str = Field(default="", repr=False)
     chains: dict[str, ChainPolicy] = {}
-    allocation: Any = None
+    allocation: AllocationPolicy | None = None
 
     def priors(self) -> Priors:
         channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}
@@ -190,6 +192,7 @@ class Policy(BaseModel):
             kinds,
             self.stops if self.kinds else "",
             {names: known.chain() for names, known in self.chains.items()},
+            allocation=self.allocation.world() if self.allocation is not None else None,
         )
 
     @classmethod

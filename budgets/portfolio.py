@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..core.belief import STOP, Belief, Continuation, Terms
 from .evidence import Evidence
-from .portfolio_world import State, Tables, World, state
+from .portfolio_world import State, Tables, World, next_right, state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from .portfolio_ahead import Floats, Places
 
 NOTHING = 1e-9  # a gain below it is none
-SHORT, DEEP = 6, 4  # arms that are looked at two purchases ahead, and three
+SHORT, DEEP = 5, 4  # arms that are looked at two purchases ahead, and three
+ALWAYS = False
+DEPTH = 3
 WIDE = 1 << 20
+CHEAPER = 6  # prices that are tried for what was rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,13 @@ class Portfolio:
         return int(found.answers[:-1].argmax()) if len(found.masses) > 1 else 0
 
     def chances(self, terms: Terms) -> tuple[float, ...]:
-        """P(a draw that holds an answer is right), of each arm, before anything was seen."""
-        return tuple(float(p) for p in self.tables(terms).chance)
+        """P(right) of each answer so far."""
+        return tuple(float(p) for p in self.state(terms).answers[:-1])
+
+    def predicted(self, terms: Terms) -> tuple[float, ...]:
+        """P(right) of the next draw of each arm that holds an answer, after all that was seen."""
+        tables = self.tables(terms)
+        return tuple(float(p) for p in next_right(self.state(terms, tables), tables))
 
     def jointly(self, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
         """One for each arm, in order: the best course that begins with it, and the size of its next wave. `terms`: one
@@ -72,6 +80,17 @@ class Portfolio:
 
             return exact_jointly(self, terms)
         return _jointly(self, terms)
+
+    def rejected(self, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
+        """The same at lower prices, for arms that are not worth their own: the course of each that was rejected."""
+        found, price = list(self.jointly(terms)), terms[0].price
+        for _ in range(CHEAPER):
+            price /= 4.0
+            if all(way.size for way in found):
+                break
+            more = self.jointly([replace(one, price=price) for one in terms])
+            found = [way if way.size else other for way, other in zip(found, more, strict=True)]
+        return tuple(found)
 
     def tables(self, terms: Terms, costs: tuple[float, ...] = ()) -> Tables:
         costs = costs or (terms.others if len(terms.others) == len(self.arms) else ())
@@ -122,55 +141,67 @@ def _world(terms: Terms) -> World:
 def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
     import numpy as np
 
-    from .portfolio_ahead import Shop, ahead, root
+    from .portfolio_ahead import ahead, root, shop_of
 
-    first = terms[0]
-    costs = tuple([t.cost for t in terms])
-    tables = portfolio.tables(first, costs)
+    first, n = terms[0], len(terms)
+    costs = [one.cost for one in terms]
+    tables = portfolio.tables(first, tuple(costs))
     at = portfolio.state(first, tables)
-    spent = np.array([t.cost + t.seconds * t.per_second for t in terms])
-    price = first.price * spent
-    steps = np.array([t.steps for t in terms])
-    left = np.array(portfolio.left) if portfolio.left else np.full(len(terms), WIDE)
-    can = (steps > 0) & (left > 0)
-    if not can.any() or _ceiling(at, first) <= price[can].min():
-        return (STOP,) * len(terms)
-    which = np.flatnonzero(can)
-    after = (steps - 1.0)[None, :] * spent[None, :] >= spent[:, None]
-    most = at.own.sum(axis=1) + left
-    found: list[Continuation] = [STOP] * len(terms)
-    best: dict[int, tuple[float, Continuation]] = {}
-    for depth, widest in ((1, len(which)), (2, SHORT), (3, DEEP)):
-        if depth > 1:
-            which = which[np.argsort(-nets, kind="stable")[:widest]]
-        shop = Shop.of(tables, which, price[which], portfolio.choices, first.wrong, after[np.ix_(which, which)], most[which])
-        nets, bought = (x[0] for x in ahead(root(at, which), shop, depth))
-        nets = nets - _now(at, first)
-        for i, arm in enumerate(which.tolist()):
-            if nets[i] > best.get(arm, (NOTHING,))[0]:
-                way = _way(float(nets[i]), bought[i], which, terms, first.price)
-                if way.gain > NOTHING:
-                    best[arm] = float(nets[i]), way
-                    found[arm] = way
+    spent, steps = np.array(costs), np.array([one.steps for one in terms])
+    if first.per_second:
+        spent = spent + first.per_second * np.array([one.seconds for one in terms])
+    can = steps > 0
+    if portfolio.left:
+        left = np.array(portfolio.left)
+        can &= left > 0
+    which, now = np.flatnonzero(can), _now(at, first)
+    if not len(which) or 1.0 - now <= first.price * spent[which].min():  # no more than that can be gained
+        return (STOP,) * n
+    spent = spent[which]
+    most = at.own.sum(axis=1)[which] + left[which] if portfolio.left else np.full(len(which), float(WIDE))
+    after = ((steps[which] - 1.0) * spent >= spent[:, None]).astype(float)
+    shop = shop_of(tables, which, first.price * spent, portfolio.choices, first.wrong, after, most)
+    net, bought = ahead(root(at, tables, which), shop, 1)
+    nets, counts, places = net[0] - now, [(which, bought[0])], np.zeros(len(which), dtype=np.int64)
+    for depth, widest in ((2, SHORT), (3, DEEP)):
+        if depth > DEPTH or (depth == 3 and nets.max() > NOTHING and not ALWAYS):
+            break
+        short = _short(widest, nets, -shop.mu @ tables.weights, -(nets + shop.price) / shop.price) if len(nets) > widest else np.arange(len(nets))
+        net, bought = ahead(root(at, tables, which[short]), shop.only(short), depth)
+        better = net[0] - now > nets[short] + NOTHING
+        nets[short[better]] = net[0][better] - now
+        places[short[better]] = len(counts) * WIDE + np.flatnonzero(better)
+        counts.append((which[short], bought[0]))
+    found: list[Continuation] = [STOP] * n
+    for i in np.flatnonzero(nets > NOTHING).tolist():
+        batch, row = divmod(int(places[i]), WIDE)
+        arms, often = counts[batch]
+        found[which[i]] = _way(float(nets[i]), often[row if batch else i], arms, terms)
     return tuple(found)
 
 
-def _way(net: float, bought: Floats, which: Places, terms: Sequence[Terms], price: float) -> Continuation:
-    cost = seconds = money = 0.0
-    for arm, often in zip(which.tolist(), bought.tolist(), strict=True):
-        one = terms[arm]
-        cost += often * one.cost
-        seconds += often * one.seconds
-        money += often * (one.cost + one.seconds * one.per_second)
-    return Continuation(1, net + price * money, cost, seconds)
+def _short(most: int, nets: Floats, *others: Floats) -> Places:
+    """The arms of the best nets, and in turn those that are first by something else, lowest first."""
+    import numpy as np
+
+    ranked = [np.argsort(-nets, kind="stable")[:most].tolist()]
+    ranked += [np.argsort(other, kind="stable")[:most].tolist() for other in others]
+    found = dict.fromkeys(arm for row in zip(*ranked, strict=True) for arm in row)
+    return np.array(list(found)[:most])
+
+
+def _way(net: float, bought: Floats, arms: Places, terms: Sequence[Terms]) -> Continuation:
+    """The course on which each of `arms` is bought so often."""
+    cost = seconds = 0.0
+    for arm, often in zip(arms.tolist(), bought.tolist(), strict=True):
+        if often:
+            cost += often * terms[arm].cost
+            seconds += often * terms[arm].seconds
+    first = terms[0]
+    return Continuation(1, net + first.price * (cost + seconds * first.per_second), cost, seconds)
 
 
 def _now(at: State, terms: Terms) -> float:
     """The value of answering now."""
     answers = at.answers[:-1]
     return terms.value(float(answers.max())) if len(answers) else 0.0
-
-
-def _ceiling(at: State, terms: Terms) -> float:
-    """More than this nothing can gain: what perfect information would be worth."""
-    return 1.0 - _now(at, terms)

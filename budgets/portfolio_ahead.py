@@ -3,8 +3,8 @@
 After every outcome of a purchase the better of stopping and the best next purchase is taken, so that the value is that
 of a policy which looks at what came before it pays again: dynamic programming over the tree of purchases and outcomes
 (Raiffa & Schlaifer 1961), all branches of one depth at once as arrays. A purchase that brings a blank is followed by a
-stop: its value is a little underestimated. Names of axes: b branches, s arms, k answers, h hypotheses (answers, and
-that none so far is right), z nodes of difficulty.
+stop: its value is a little underestimated. Arrays are small and calls are what they cost, so that few are made. Names
+of axes: b branches, k answers, s arms, z nodes of difficulty.
 """
 
 from __future__ import annotations
@@ -19,216 +19,213 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float64]
-    Flags: TypeAlias = NDArray[np.bool_]
     Places: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shop:
-    """What can be bought: `mu` (s, z), `own` (s,), `clear` (s,): the chance that a purchase holds an answer; `price`
-    (s,): what a purchase must bring, in value; `after` (s, s): False where the second cannot be paid after the first;
-    `most` (s,): how many votes of each arm there may be in all."""
+    """What can be bought: `mu` (s, z), `own`, `kappa` and `weight` (s,), as in `Tables`; `clear` (s,): the chance that
+    a purchase holds an answer; `price` (s,): what a purchase must bring, in value; `after` (s, s): 0 where the second
+    cannot be paid after the first; `most` (s,): how many votes of each arm there may be in all. `choices` and `again`
+    as in `Tables`; `wrong`: what a wrong answer costs."""
 
     mu: Floats
     own: Floats
+    kappa: Floats
+    weight: Floats
     clear: Floats
     price: Floats
-    kappa: float
+    after: Floats
+    most: Floats
     again: float
     choices: int
     wrong: float
-    after: Flags
-    most: Floats
 
-    @classmethod
-    def of(
-        cls, tables: Tables, arms: Places, price: Floats, choices: int, wrong: float, after: Flags, most: Floats
-    ) -> Shop:
-        mu, own, clear = tables.mu[arms], tables.own[arms], 1.0 - tables.blank[arms]
-        return cls(mu, own, clear, price, tables.kappa, tables.again, choices, wrong, after, most)
+    def only(self, arms: Places) -> Shop:
+        """The same with some of the arms."""
+        rows = (self.mu, self.own, self.kappa, self.weight, self.clear, self.price)
+        few = self.after[arms][:, arms], self.most[arms]
+        return Shop(*(row[arms] for row in rows), *few, self.again, self.choices, self.wrong)
+
+
+def shop_of(
+    tables: Tables, arms: Places, price: Floats, choices: int, wrong: float, after: Floats, most: Floats
+) -> Shop:
+    """The arms with these places in `tables`; the other arrays are of these arms alone."""
+    rows = (tables.mu, tables.own, tables.kappa, tables.weight, 1.0 - tables.blank)
+    return Shop(*(row[arms] for row in rows), price, after, most, tables.again, choices, wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branches:
-    """States that may come, unnormalised: `masses` (b, h, z), the last h being none; `own` (b, s, k): votes of the
-    arms; `count` (b, k): all votes; `k` (b,): answers so far."""
+    """States that may come, unnormalised: `masses` (b, k, z) of each answer being right, `none` (b, z) of none; `own`
+    (b, k, s): votes of the arms; `count` (b, k): the weight of all votes; `seen` (b, k): 0 for a place that no answer
+    has yet, which is at most the last one."""
 
     masses: Floats
+    none: Floats
     own: Floats
     count: Floats
-    k: Places
+    seen: Floats
+
+
+def root(state: State, tables: Tables, arms: Places) -> Branches:
+    """The state as it is, as the only branch."""
+    import numpy as np
+
+    count = (tables.weight @ state.own)[None]
+    return Branches(state.masses[None, :-1], state.masses[None, -1], state.own[arms].T[None], count, np.ones_like(count))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
-    """What one purchase of each arm would bring. `right` (b, s, h): mass of a right draw. `wrong` (b, s, h): of a wrong
-    one, over the urn's size; times `often` (b, s, k), or `fresh` (b, k) where none is right, it is that of the wrong
-    draw being answer k. `seen` and `new` (b, k): which answers were given, and which would be the next new one."""
+    """What one purchase of each arm would bring. `right` (b, k, s), `right_none` (b, s): mass of a right draw. `over`
+    (b, k, s), `over_none` (b, s): size of the urn of wrong answers where answer k, or none, is right. `often` (b, k,
+    s): what is in it for each answer; `new`, `new_none` (b, s): for a new one, where one of the answers is right, and
+    where none is."""
 
     right: Floats
-    wrong: Floats
+    right_none: Floats
+    over: Floats
+    over_none: Floats
     often: Floats
-    fresh: Floats
-    seen: Flags
-    new: Flags
-
-
-def root(state: State, arms: Places) -> Branches:
-    """The state as it is, as the only branch."""
-    import numpy as np
-
-    k = state.own.shape[1]
-    return Branches(
-        state.masses[None], state.own[arms][None], state.own.sum(axis=0)[None], np.full(1, k, dtype=np.int64)
-    )
+    new: Floats
+    new_none: Floats
+    mass: Floats
+    mass_none: Floats
+    drawn: Floats
 
 
 def draws(at: Branches, shop: Shop) -> Draws:
-    """All purchases from all branches, each with one place for a new answer."""
+    """All purchases from all branches."""
     import numpy as np
 
-    b, h, _ = at.masses.shape
-    k = h - 1
-    mass = at.masses.sum(axis=2)[:, None, :]
-    plain = (at.masses @ shop.mu.T).transpose(0, 2, 1)  # (b, s, h)
-    mine, strength = at.own.sum(axis=2)[:, :, None], shop.own[None, :, None]
-    right = strength * plain
-    right[:, :, :k] += at.own * mass[:, :, :k]
-    right /= strength + mine
-    weight = at.count[:, None, :] + (shop.again - 1.0) * at.own if shop.again != 1.0 else at.count[:, None, :] + 0 * at.own
-    every = shop.kappa + weight.sum(axis=2, keepdims=True)
-    below = np.empty((b, plain.shape[1], h))
-    below[:, :, :k] = every - weight
-    below[:, :, k:] = every
-    wrong = np.maximum(mass - right, 0.0) / below
-    places = np.arange(k + 1)
-    seen, new = places < at.k[:, None], places == at.k[:, None]
+    mass, mass_none = at.masses.sum(axis=2), at.none.sum(axis=1)
+    drawn = shop.own + at.own.sum(axis=1)  # (b, s)
+    scale = 1.0 / drawn
+    right = (at.masses @ shop.mu.T) * shop.own
+    right += at.own * mass[:, :, None]
+    right *= scale[:, None]
+    right_none = (at.none @ shop.mu.T) * shop.own * scale
+    weight = at.count[:, :, None]
+    if shop.again != 1.0:
+        weight = weight + ((shop.again - 1.0) * shop.weight) * at.own
+    over_none = shop.kappa + weight.sum(axis=1)
+    over = over_none[:, None] - weight
     others = shop.choices - 1
-    each = shop.kappa / others if others > 0 else 0.0
-    often = np.zeros((b, plain.shape[1], k + 1))
-    often[:, :, :k] = weight
-    often += each
-    often *= seen[:, None, :]
     if others > 0:
-        left = np.maximum(others - at.k, 0.0)[:, None]
-        fresh = each * left * new
-        often += (each * np.minimum(left + 1.0, others) * new)[:, None, :]
+        each = shop.kappa / others
+        often = (weight + each) * at.seen[:, :, None]
+        left = others - at.seen.sum(axis=1)[:, None]  # wrong answers that were not given yet, if none so far is right
+        new, new_none = each * np.minimum(left + 1.0, others), each * np.maximum(left, 0.0)
     else:
-        fresh = shop.kappa * new
-        often += fresh[:, None, :]
-    return Draws(right, wrong, often, fresh, seen, new)
+        often = weight + np.zeros((1, 1, len(shop.own)))
+        new = new_none = np.broadcast_to(shop.kappa, right_none.shape)
+    return Draws(right, right_none, over, over_none, often, new, new_none, mass, mass_none, drawn)
 
 
 def worth(found: Draws, shop: Shop) -> Floats:
     """(b, s): the value of the answer after a purchase that holds one, in mass."""
     import numpy as np
 
-    k = found.wrong.shape[2] - 1
-    rights = _placed(found)
-    answers, none = found.wrong[:, :, :k], found.wrong[:, :, k:]
-    every = answers.sum(axis=2, keepdims=True)
-    if k:
-        top = answers.max(axis=2, keepdims=True)
-        where = answers == top
-        second = np.where(where, 0.0, answers).max(axis=2, keepdims=True)
-        second = np.where(where.sum(axis=2, keepdims=True) > 1, top, second)
-        others = np.empty_like(rights)
-        others[:, :, :k] = np.where(where, second, top)
-        others[:, :, k:] = top
-        rest = np.empty_like(rights)
-        rest[:, :, :k] = every - answers
-        rest[:, :, k:] = every
+    k = found.right.shape[1]
+    if not k:
+        return np.maximum(found.right_none - shop.wrong * found.new_none / found.over_none * (
+            found.mass_none[:, None] - found.right_none), 0.0)
+    wrong = (found.mass[:, :, None] - found.right) / found.over
+    if k == 1:
+        top, others = wrong[:, 0], np.zeros_like(wrong)
+    elif k == 2:
+        top, others = np.maximum(wrong[:, 0], wrong[:, 1]), wrong[:, ::-1]
     else:
-        others = rest = np.zeros_like(rights)
-    best = np.maximum(rights, found.often * others)
+        ranked = np.sort(wrong, axis=1)
+        top = ranked[:, -1]
+        others = np.where(wrong == ranked[:, -1:], ranked[:, -2:-1], ranked[:, -1:])
+    old = np.maximum(found.right, found.often * others)
+    new = np.maximum(found.right_none, found.new * top)
     if not shop.wrong:
-        value: Floats = best.sum(axis=2)
+        value: Floats = old.sum(axis=1) + new
         return value
-    never = np.where(found.seen, 0.0, found.fresh)[:, None, :] + found.often * found.seen[:, None, :]
-    total = rights + found.often * rest + never * none
-    value = np.maximum((1.0 + shop.wrong) * best - shop.wrong * total, 0.0).sum(axis=2)
+    none = (found.mass_none[:, None] - found.right_none) / found.over_none
+    every = wrong.sum(axis=1)
+    in_old = found.right + found.often * (every[:, None] - wrong + none[:, None])
+    in_new = found.right_none + found.new * every + found.new_none * none
+    value = np.maximum((1.0 + shop.wrong) * old - shop.wrong * in_old, 0.0).sum(axis=1)
+    value += np.maximum((1.0 + shop.wrong) * new - shop.wrong * in_new, 0.0)
     return value
 
 
-def _placed(found: Draws) -> Floats:
-    """(b, s, k + 1): the mass of a right draw by the answer that it is."""
-    import numpy as np
-
-    k = found.wrong.shape[2] - 1
-    rights = np.zeros(found.often.shape)
-    rights[:, :, :k] = found.right[:, :, :k]
-    rights *= found.seen[:, None, :]
-    rights += found.right[:, :, k:] * found.new[:, None, :]
-    return rights
-
-
 def branch(at: Branches, found: Draws, shop: Shop) -> Branches:
-    """The states after each purchase and outcome: b * s * (k + 1) of them."""
+    """The states after each purchase and outcome, b * s * (k + 1) of them: each answer so far, and a new one."""
     import numpy as np
 
-    b, h, z = at.masses.shape
-    s, k = len(shop.own), h - 1
-    mine, strength = at.own.sum(axis=2)[:, :, None, None], shop.own[None, :, None, None]
-    chance = np.empty((b, s, h, z))
-    chance[:] = (strength * shop.mu[None, :, None, :])
-    chance[:, :, :k] += at.own[:, :, :, None]
-    chance /= strength + mine
-    rights = at.masses[:, None] * chance  # (b, s, h, z)
-    wrongs = at.masses[:, None] - rights
-    weight = at.count[:, None, :] + (shop.again - 1.0) * at.own
-    every = shop.kappa + weight.sum(axis=2, keepdims=True)
-    below = np.concatenate([every - weight, every], axis=2)
-    wrongs /= below[:, :, :, None]
-    masses = np.zeros((b, s, k + 1, h + 1, z))
-    never = np.where(found.seen[:, None, :], found.often, found.fresh[:, None, :])
-    masses[:, :, :, :k] = wrongs[:, :, None, :k] * found.often[:, :, :, None, None]
-    masses[:, :, :, h] = wrongs[:, :, None, k] * never[:, :, :, None]
-    places = np.arange(k + 1)
-    placed = np.where(found.new[:, None, :, None], rights[:, :, k:], np.concatenate([rights[:, :, :k], rights[:, :, :1] * 0], axis=2))
-    placed = placed * (found.seen | found.new)[:, None, :, None]
-    masses[:, :, places, places] = placed
-    more = np.eye(k + 1)
+    b, k, z = at.masses.shape
+    s, places = len(shop.own), np.arange(k)
+    base = shop.own[:, None] * shop.mu  # (s, z)
+    scale = 1.0 / found.drawn
+    chance = (base[:, None] + at.own.transpose(0, 2, 1)[:, :, :, None]) * scale[:, :, None, None]
+    right = at.masses[:, None] * chance  # (b, s, k, z)
+    right_none = at.none[:, None] * base * scale[:, :, None]  # (b, s, z)
+    wrong = (at.masses[:, None] - right) / found.over.transpose(0, 2, 1)[:, :, :, None]
+    wrong_none = (at.none[:, None] - right_none) / found.over_none[:, :, None]
+    often = np.concatenate([found.often.transpose(0, 2, 1), found.new[:, :, None]], axis=2)  # (b, s, k + 1)
+    masses = np.zeros((b, s, k + 1, k + 1, z))
+    np.multiply(wrong[:, :, None], often[:, :, :, None, None], out=masses[:, :, :, :k])
+    masses[:, :, places, places] = right
+    # A new answer takes the first place that none has: the last one of all, or the one before, if that is free.
     count = np.zeros((b, s, k + 1, k + 1))
     count[..., :k] = at.count[:, None, None]
-    count += more
-    own = np.zeros((b, s, k + 1, s, k + 1))
-    own[..., :k] = at.own[:, None, None]
-    which = np.arange(s)
-    own[:, which, :, which] += more
-    ks = np.broadcast_to((at.k[:, None] + found.new)[:, None], (b, s, k + 1))
+    seen = np.zeros((b, s, k + 1, k + 1))
+    seen[..., :k] = at.seen[:, None, None]
+    own = np.zeros((b, s, k + 1, k + 1, s))
+    own[..., :k, :] = at.own[:, None, None]
+    which = np.arange(s)[:, None]
+    count[:, :, places, places] += shop.weight[:, None]
+    own[:, which, places, places, which] += 1.0
+    spare = np.where(at.seen[:, -1] > 0, k, k - 1) if k else np.zeros(b, dtype=np.int64)
+    row = np.arange(b)
+    masses[row, :, k, spare] = right_none
+    count[row, :, k, spare] += shop.weight
+    seen[row, :, k, spare] = 1.0
+    own[row[:, None], which.T, k, spare[:, None], which.T] += 1.0
+    often[:, :, k] = found.new_none
+    none = wrong_none[:, :, None] * often[:, :, :, None]
     n = b * s * (k + 1)
-    return Branches(masses.reshape(n, h + 1, z), own.reshape(n, s, k + 1), count.reshape(n, k + 1), ks.reshape(n))
+    return Branches(
+        masses.reshape(n, k + 1, z),
+        none.reshape(n, z),
+        own.reshape(n, k + 1, s),
+        count.reshape(n, k + 1),
+        seen.reshape(n, k + 1),
+    )
 
 
-def ahead(at: Branches, shop: Shop, depth: int) -> tuple[Floats, Floats]:
-    """For each branch and arm, (b, s) twice: the value of the best course of at most `depth` purchases that begins with
-    that arm, in mass, less what it costs; and how often each arm is expected to be bought on it (b, s, s)."""
+def ahead(at: Branches, shop: Shop, depth: int, found: Draws | None = None) -> tuple[Floats, Floats]:
+    """For each branch and arm, (b, s): the value of the best course of at most `depth` purchases that begins with that
+    arm, in mass, less what it costs; and how often each arm is expected to be bought on it (b, s, s)."""
     import numpy as np
 
-    found = draws(at, shop)
-    b, s = found.right.shape[:2]
-    mass = at.masses.sum(axis=(1, 2))
-    answers = at.masses.sum(axis=2)[:, :-1]
-    now = _value(answers, mass, shop.wrong)
-    bought = np.zeros((b, s, s))
-    bought[:, np.arange(s), np.arange(s)] = mass[:, None]
+    found = found if found is not None else draws(at, shop)
+    mass = found.mass.sum(axis=1) + found.mass_none
+    s = len(shop.own)
     if depth <= 1:
-        value = worth(found, shop)
+        value, bought = worth(found, shop), mass[:, None, None] * np.eye(s)
     else:
         then = branch(at, found, shop)
-        stop = _value(then.masses.sum(axis=2)[:, :-1], then.masses.sum(axis=(1, 2)), shop.wrong)
-        nets, counts = ahead(then, shop, depth - 1)
-        k1 = then.count.shape[1]
-        allowed = np.broadcast_to(shop.after[None, :, None, :], (b, s, k1, s)).reshape(-1, s)
-        allowed = allowed & (then.own.sum(axis=2) < shop.most)
-        nets = np.where(allowed, nets, -1.0)
-        first = nets.argmax(axis=1)
-        rows = np.arange(len(nets))
-        going = nets[rows, first] > stop
-        value = np.where(going, nets[rows, first], stop).reshape(b, s, k1).sum(axis=2)
+        after = draws(then, shop)
+        nets, counts = ahead(then, shop, depth - 1, after)
+        stop = _value(after.mass, after.mass.sum(axis=1) + after.mass_none, shop.wrong)
+        b, k1 = len(at.masses), then.count.shape[1]
+        paid = np.broadcast_to(shop.after[:, None], (b, s, k1, s)).reshape(-1, s)
+        nets = np.where((after.drawn - shop.own < shop.most) & (paid > 0), nets, -1.0)
+        rows, first = np.arange(len(nets)), nets.argmax(axis=1)
+        best = nets[rows, first]
+        going = best > stop
+        value = np.where(going, best, stop).reshape(b, s, k1).sum(axis=2)
         more = (counts[rows, first] * going[:, None]).reshape(b, s, k1, s).sum(axis=2)
-        bought += shop.clear[None, :, None] * more
-    net = shop.clear * value + (1.0 - shop.clear) * now[:, None] - shop.price * mass[:, None]
+        bought = mass[:, None, None] * np.eye(s) + shop.clear[:, None] * more
+    now = _value(found.mass, mass, shop.wrong)
+    net = shop.clear * value + now[:, None] * (1.0 - shop.clear) - shop.price * mass[:, None]
     return net, bought
 
 
@@ -236,7 +233,5 @@ def _value(answers: Floats, mass: Floats, wrong: float) -> Floats:
     """(b,): the value of the likeliest answer, in mass."""
     import numpy as np
 
-    if not answers.shape[1]:
-        return np.zeros(len(answers))
-    found: Floats = np.maximum((1.0 + wrong) * answers.max(axis=1) - wrong * mass, 0.0)
-    return found
+    top: Floats = answers.max(axis=1, initial=0.0)
+    return np.maximum((1.0 + wrong) * top - wrong * mass, 0.0) if wrong else top

@@ -5,9 +5,10 @@ mu_a(z) = sigmoid(m_a + loading_a * z) on average, and the arm's own chance on t
 that with strength `own` (pseudo-draws: the smaller, the more alike are repeated draws of one arm). m_a is the arm's
 bias, plus what the question's features tell, plus what was learnt since. Which wrong answer a wrong draw gives is an
 urn over wrong answers (Blackwell & MacQueen 1973; with c choices, Dirichlet-multinomial over c - 1): the next equals
-one seen n times in proportion to n, where a vote of the same arm counts `again` times, and is another in proportion to
-kappa: so that wrong answers of several models agree as often as they were seen to. One model serves predictions and
-transitions, so that P(right) of a fixed answer is a martingale. Latent difficulty and arm-specific terms as in item
+one seen in proportion to the weight of its votes, where one of the same arm counts `again` times, and is another in
+proportion to kappa: so that wrong answers of several models agree as often as they were seen to. The better the arm,
+the more its mistakes are those that other good arms make (`alike`). One model serves predictions and transitions, so
+that P(right) of a fixed answer is a martingale. Latent difficulty and arm-specific terms as in item
 response theory (Bock & Aitkin 1981), votes as in Dawid & Skene (1979).
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 NODES = 9  # of the quadrature over difficulty
 PROBIT = 16 * sqrt(3) / (15 * pi)  # a logit averaged over N(m, v) is about m / sqrt(1 + PROBIT^2 v) (MacKay 1992)
 FLOOR, CEILING = 1e-6, 1e6  # of `own`
+RANGE = 3.0  # logits from the middle beyond which mistakes get no more alike
+DEEP = 64  # votes after which they are counted in a loop
 KEPT = 256  # questions whose tables are kept
 
 
@@ -54,13 +57,15 @@ class Predicting(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
-    """One question's arms as arrays: `mu` (arms, nodes), `own` and `blank` (arms,), `weights` (nodes,)."""
+    """One question's arms as arrays: `mu` (arms, nodes); `own`, `blank`, `kappa` and `weight`, that of a vote in the
+    urn, (arms,); `weights` (nodes,)."""
 
     mu: Floats
     own: Floats
     blank: Floats
+    kappa: Floats
+    weight: Floats
     weights: Floats
-    kappa: float
     again: float
 
     @property
@@ -73,7 +78,8 @@ class Tables:
 @dataclass(frozen=True, eq=False)
 class World:
     """The runtime of an allocation policy. `arms` by key; `curve` (b0, b1, sd): the bias of an arm that is not among
-    them is b0 + b1 * log10(its cost / the cheapest arm's), and `unknown` the rest of it. `settled` turns P(right) of
+    them is b0 + b1 * log10(its cost / the cheapest arm's), and `unknown` the rest of it. `kappa` and a vote's weight, 1,
+    are those of an arm with bias `middle`; `alike` is how fast the logs of both change with the bias. `ease`: by how many standard deviations a question is easier, by its features and topic. `settled` turns P(right) of
     the likeliest answer as it follows from all this into what was seen to be right. `fitted`: whether a bank was
     asked."""
 
@@ -81,8 +87,11 @@ class World:
     curve: tuple[float, float, float] = (0.0, 0.0, 0.0)
     unknown: Arm = Arm(0.0)
     kappa: float = 2.0
+    alike: tuple[float, float] = (0.0, 0.0)
+    middle: float = 0.0
     again: float = 1.0
-    gain: float = 1.0
+    ease: Callable[[tuple[float, ...], str], float] | None = None
+    weights: tuple[float, ...] = ()
     predictor: Predicting | None = None
     settled: Callable[[float], float] | None = None
     fitted: bool = False
@@ -130,10 +139,14 @@ class World:
         import numpy as np
 
         z, weights = nodes()
+        if self.weights:
+            weights = np.asarray(self.weights) / sum(self.weights)
         cheapest = min((cost for cost in costs if cost > 0), default=0.0)
         known = [self.arm(key, costs[i] if i < len(costs) else 0.0, cheapest) for i, key in enumerate(arms)]
         told = self.predictor.logits(seen, topic) if self.predictor is not None and seen else {}
-        bias = np.array([arm.bias + self.gain * told.get(key, 0.0) for key, arm in zip(arms, known, strict=True)])
+        bias = np.array([arm.bias + told.get(key, 0.0) for key, arm in zip(arms, known, strict=True)])
+        if self.ease is not None:
+            z = z + self.ease(seen, topic)
         if moved:
             bias = bias + np.asarray(moved)
         loading, sd = (np.array([getattr(arm, name) for arm in known]) for name in ("loading", "sd"))
@@ -141,7 +154,9 @@ class World:
         mu = 1.0 / (1.0 + np.exp(-(bias[:, None] + loading[:, None] * z) / wide[:, None]))
         own = np.clip([arm.own for arm in known], FLOOR, CEILING)
         blank = np.array([arm.blank for arm in known])
-        return Tables(mu, own, blank, weights, self.kappa, self.again)
+        skill = np.clip([arm.bias - self.middle for arm in known], -RANGE, RANGE)
+        kappa, weight = self.kappa * np.exp(self.alike[0] * skill), np.exp(self.alike[1] * skill)
+        return Tables(mu, own, blank, kappa, weight, weights, self.again)
 
 
 @lru_cache(maxsize=8)
@@ -170,71 +185,95 @@ class State:
         return found
 
 
-@lru_cache(maxsize=512)
 def state(tables: Tables, votes: tuple[tuple[int, int], ...], ratios: tuple[float, ...], choices: int) -> State:
     """The posterior after `votes` (arm, answer; -1: blank), in which answers are right with odds multiplied by
     `ratios` (one for each answer so far)."""
+    return _told(_voted(tables, votes, choices), ratios)
+
+
+@lru_cache(maxsize=512)
+def _voted(tables: Tables, votes: tuple[tuple[int, int], ...], choices: int) -> State:
+    """One vote after the other: runs ask again after each."""
     import numpy as np
 
-    cast = [(arm, answer) for arm, answer in votes if answer >= 0]
-    k = max((answer + 1 for _, answer in cast), default=0)
-    k = max(k, len(ratios))
-    own = np.zeros((len(tables.mu), k))
-    logs = np.zeros(k + 1)
-    by_arm: dict[int, dict[int, int]] = {}
-    total: dict[int, float] = {}
-    for arm, answer in cast:
-        logs += np.log(_urn(tables, by_arm.get(arm, {}), total, answer, k, choices))
-        mine = by_arm.setdefault(arm, {})
-        mine[answer] = mine.get(answer, 0) + 1
-        total[answer] = total.get(answer, 0.0) + 1.0
-        own[arm, answer] += 1
-    told = np.array([max(ratio, 0.0) for ratio in ratios] + [1.0] * (k + 1 - len(ratios)))
-    with np.errstate(divide="ignore"):
-        logs += np.log(told)
-    likely = logs[:, None] + np.log(tables.weights)
-    for arm, mine in by_arm.items():
-        n, mu, strength = sum(mine.values()), tables.mu[arm], tables.own[arm]
-        right, wrong = _rising(strength * mu, n), _rising(strength * (1.0 - mu), n)
-        row = np.tile(wrong[n], (k + 1, 1))
-        for answer, r in mine.items():
-            row[answer] = right[r] + wrong[n - r]
-        likely += row
-    masses = np.exp(likely - likely.max())
-    masses /= masses.sum()
-    return State(masses, own, choices)
+    if not votes:
+        return State(tables.weights[None], np.zeros((len(tables.mu), 0)), choices)
+    before = _voted(tables, votes[:-1], choices) if len(votes) < DEEP else _in_turn(tables, votes[:-1], choices)
+    return _after(tables, before, *votes[-1])
 
 
-def _urn(
-    tables: Tables, mine: Mapping[int, int], total: Mapping[int, float], answer: int, k: int, choices: int
-) -> Floats:
-    """(answers + 1,): under each hypothesis, the chance that a wrong draw gives this answer (1: where it is right)."""
+def _in_turn(tables: Tables, votes: tuple[tuple[int, int], ...], choices: int) -> State:
+    at = _voted(tables, (), choices)
+    for vote in votes:
+        at = _after(tables, at, *vote)
+    return at
+
+
+def _after(tables: Tables, at: State, arm: int, answer: int) -> State:
+    """The posterior after one more vote."""
     import numpy as np
 
-    weight = {j: n + (tables.again - 1.0) * mine.get(j, 0) for j, n in total.items()}
-    every, kappa = sum(weight.values()), tables.kappa
-    each = kappa / (choices - 1) if choices > 1 else 0.0
-    found = np.ones(k + 1)
-    for h in range(k + 1):
-        if h == answer:
-            continue
-        below = kappa + every - weight.get(h, 0.0)
-        if answer in total:
-            found[h] = (each + weight[answer]) / below
-        elif choices > 1:
-            found[h] = max(each * (choices - 1 - len(total) + (h in total)), 0.0) / below
-        else:
-            found[h] = kappa / below
-    return np.maximum(found, 1e-300)
+    if answer < 0:
+        return at
+    masses, own, k = at.masses, at.own, at.own.shape[1]
+    if answer >= k:  # in the order in which they were given: the place of the new one
+        more = answer + 1 - k
+        masses = np.concatenate([masses[:k], np.zeros((more, masses.shape[1])), masses[k:]])
+        own = np.concatenate([own, np.zeros((len(own), more))], axis=1)
+        k = answer + 1
+    mu, strength, mine = tables.mu[arm], tables.own[arm], own[arm]
+    count = tables.weight @ own
+    known = own.any(axis=0)
+    weight = count + (tables.again - 1.0) * tables.weight[arm] * mine
+    kappa, others, every = float(tables.kappa[arm]), at.choices - 1, float(weight.sum())
+    each, given = kappa / others if others > 0 else 0.0, int(known.sum())
+    over = np.append(kappa + every - weight, kappa + every)
+    if known[answer]:
+        often = np.full(k + 1, each + weight[answer])
+    elif others > 0:
+        often = each * np.maximum(others - given + np.append(known, False), 0.0)
+    else:
+        often = np.full(k + 1, kappa)
+    drawn = strength + mine.sum()
+    ours = np.append(mine, 0.0)[:, None]
+    chance = (strength * mu + ours) / drawn
+    found = masses * (1.0 - chance) * (often / over)[:, None]
+    found[answer] = (masses[answer] if known[answer] else masses[k]) * chance[answer]
+    own = own.copy()
+    own[arm, answer] += 1.0
+    total = float(found.sum())
+    # More different answers than there are choices: the world knows no such thing, and learns nothing from it.
+    return State(found / total if total > 0.0 else masses, own, at.choices)
 
 
-def _rising(x: Floats, n: int) -> list[Floats]:
-    """Logs of the rising factorials x (x + 1) ... (x + i - 1), for i from 0 to n."""
+def _told(at: State, ratios: tuple[float, ...]) -> State:
+    """The posterior after what verifiers said of the answers."""
     import numpy as np
 
-    found = [np.zeros_like(x)]
-    for i in range(n):
-        found.append(found[-1] + np.log(x + i))
+    k = at.own.shape[1]
+    if len(ratios) > k:
+        at = State(
+            np.concatenate([at.masses[:k], np.zeros((len(ratios) - k, at.masses.shape[1])), at.masses[k:]]),
+            np.concatenate([at.own, np.zeros((len(at.own), len(ratios) - k))], axis=1),
+            at.choices,
+        )
+    if all(ratio == 1.0 for ratio in ratios):
+        return at
+    masses = at.masses.copy()
+    masses[: len(ratios)] *= np.maximum(np.asarray(ratios), 0.0)[:, None]
+    total = float(masses.sum())
+    if total <= 0.0:  # every answer was refuted, and there is no room for another: nothing is right
+        masses[-1] = at.masses.sum(axis=0)
+        total = float(masses.sum())
+    return State(masses / total, at.own, at.choices)
+
+
+def next_right(at: State, tables: Tables) -> Floats:
+    """(arms,): P(the next draw of each arm is right, if it holds an answer)."""
+    plain = tables.mu @ at.masses.T  # (arms, answers + 1)
+    mass, drawn = at.masses.sum(axis=1), at.own.sum(axis=1)
+    own = at.own @ mass[:-1]
+    found: Floats = (tables.own * plain.sum(axis=1) + own) / (tables.own + drawn) / mass.sum()
     return found
 
 

@@ -49,7 +49,7 @@ class Purse:
         """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls); with `hints`
         also by what accounts were last seen to have."""
         if self.hint and not hints:
-            return UNLIMITED, UNLIMITED, UNLIMITED
+            return self.parent.room() if self.parent is not None else (UNLIMITED, UNLIMITED, UNLIMITED)
         (ln, lt, lc), (n, t, c), (hn, ht, hc) = self.limit, self.posted, self.pending
         n, t, c = ln - n - hn, lt - t - ht, lc - c - hc
         if self.parent is not None:

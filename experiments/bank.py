@@ -37,10 +37,11 @@ class Question:
     fold: int
 
     def task(self) -> Task:
-        """The question as a task, without its gold answer. The prompt is the bare query: replay sends it nowhere,
-        so that nothing is spent on rendering it."""
+        """The question as a task, without its gold answer, its dataset being the topic. The prompt is the bare query:
+        replay sends it nowhere, so that nothing is spent on rendering it."""
         bare: dict[str, str] = {self.kind: "{{ query }}"}
-        return Task((Message("user", self.text),), Contract(self.kind, self.choices), prompts=bare, label=self.id)
+        contract = Contract(self.kind, self.choices)
+        return Task((Message("user", self.text),), contract, prompts=bare, label=self.id, topic=self.dataset)
 
 
 @dataclass(frozen=True, slots=True)

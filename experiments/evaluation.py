@@ -26,7 +26,7 @@ from .baselines import Prices, Tally
 from .fitting import fit
 from .replaying import BankTariff, Deck, check_priced, run_on
 from .report import Calibration, Report, Row
-from .teams import Missed, casts_of, teams_of, with_ladders, without_ladder
+from .teams import Missed, armed_on, casts_of, teams_of, with_ladders, without_ladder
 
 BINS = 10  # of the expected calibration error
 
@@ -58,8 +58,9 @@ def evaluate(
 
     A strategy that names one model runs on that model only. One that names several gets one row for each arm under
     which all of them were recorded (without such an arm: each model under its main one), over the questions that all
-    have; where a part of it names no model, one for each model in turn as its default. A row whose runs could not all
-    be replayed says why in its `note`: a bank of plain draws has no replies to critiques or syntheses.
+    have; where a part of it names no model, one for each model in turn as its default. `Auto` without arms has a draw
+    of every model. A row whose runs could not all be replayed says why in its `note`: a bank of plain draws has no
+    replies to critiques or syntheses.
 
     Raises `CallerError` where the selection cannot be fitted or crossed, or where a strategy refuses the task;
     `UnpricedModel` for dollars over unknown costs; `UnknownName`, also for a model that a strategy names and that is
@@ -68,7 +69,7 @@ def evaluate(
     if resamples < 1:
         raise CallerError(f"resamples={resamples}: expected 1 or more")
     chosen = bank.select(models=models, arms=arms)
-    named = _named(strategies)
+    named = {name: armed_on(strategy, chosen) for name, strategy in _named(strategies).items()}
     casts = {name: casts_of(strategy, chosen) for name, strategy in named.items()}
     worths = [worth] if worth is None or isinstance(worth, int | float) else list(worth)
     policies = _policies(chosen, policy)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from ..budgets.policy import Policy
 from ..core.errors import CallerError, TraceMiss, UnknownName
+from ..strategies.arms import draws_of
+from ..strategies.auto import Auto
 from ..strategies.cascade import Cascade
 from ..strategies.registry import models_of
 from .bank import Bank
@@ -28,6 +30,19 @@ def casts_of(strategy: Any, bank: Bank) -> list[tuple[str, ...]]:
     if named and asks_default(strategy):
         return [tuple(dict.fromkeys((default, *named))) for default in known]
     return [tuple(named)]
+
+
+def armed_on(strategy: Any, bank: Bank) -> Any:
+    """The allocator without arms of its own, with a draw of each of the bank's models, as an engine that allows them
+    all
+    would give it; where they were never recorded on a question together, and any other strategy, as it is."""
+    models = sorted({model for model, _ in bank.arms})
+    if not isinstance(strategy, Auto) or strategy.arms or len(models) < 2:
+        return strategy
+    with suppress(CallerError):
+        teams_of(bank, tuple(models))
+        return replace(strategy, arms=draws_of(models, strategy.params))
+    return strategy
 
 
 def asks_default(strategy: Any) -> bool:

@@ -14,6 +14,7 @@ from ..core.amounts import nanos
 from ..core.completions import Model, Params
 from ..core.errors import BadSettings, MissingExtra, SatisficeError, UnknownName, UnpricedModel
 from . import local, pricelist
+from .limits import UNLIMITED, Limits
 from .pricebook import PriceBook
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Entry:
     timeout: float = TIMEOUT
     params: Mapping[str, Any] = field(default_factory=dict)
     concurrency: int | None = None
+    limits: Limits = UNLIMITED
 
     def apply(self, params: Params) -> Params:
         """`params` with this alias's defaults where the caller set none, and `max_tokens` no larger than the alias
@@ -80,13 +82,26 @@ class Catalog:
         self._models: dict[str, Model] = {}
         self._own: set[str] = set()
         self._lock = Lock()
+        if settings.agents:
+            from .agents import install_agents
+
+            install_agents(self, settings.agents)
 
     def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
-        """Make a user's own object known as `name`; an alias of that name is hidden by it."""
+        """Make a user's own object known as `name`; an alias of that name is hidden by it, but for its rates,
+        fallbacks and hedges."""
         with self._lock:
             self._own.add(name)
             self._models[name] = model
             self._entries[name] = Entry(name, name, price, context=context, batch=batch)
+            if alias := self.settings.models.get(name):
+                limited = replace(self._entries[name], concurrency=alias.concurrency, limits=_limits(name, alias))
+                self._entries[name] = limited
+
+    def revise(self, name: str, **known: Any) -> None:
+        """What is known of a registered object from now on: fields of its `Entry`."""
+        with self._lock:
+            self._entries[name] = replace(self._entries[name], **known)
 
     def expand(self, names: Sequence[str]) -> tuple[str, ...]:
         """Pools unrolled (also pools of pools), aliases kept, each name once, in order. Raises UnknownName."""
@@ -196,17 +211,18 @@ class Catalog:
         params = alias.params.model_dump(exclude_none=True) if alias else {}
         batch, context, concurrency = (alias.batch, alias.context, alias.concurrency) if alias else (None, None, None)
         timeout = alias.timeout if alias else TIMEOUT
+        limits = _limits(model, alias)
         if model.startswith(LOCAL):
             slots = concurrency or local.SLOTS
             context = context or local.CONTEXT
             batch = min(batch or slots, slots)
-            return Entry(name, model, price, context, context, batch, timeout, params, slots)
+            return Entry(name, model, price, context, context, batch, timeout, params, slots, limits)
         listed = pricelist.look_up(model) or pricelist.Listed(None, None, None)
         # Of a server at an address of one's own it is not known whether it honours n: there it has to be declared.
         own = alias is not None and alias.api_base is not None
         batch = batch or (1 if own else _BATCHES.get(model.split("/", 1)[0], 1))
         context = context or listed.context
-        return Entry(name, model, price, context, listed.max_output, batch, timeout, params, concurrency)
+        return Entry(name, model, price, context, listed.max_output, batch, timeout, params, concurrency, limits)
 
     def _make(self, entry: Entry, alias: ModelSettings | None) -> Model:
         if entry.provider_model.startswith(LOCAL):
@@ -221,6 +237,14 @@ class Catalog:
             api_key_env=alias.api_key_env if alias else None,
             timeout=entry.timeout,
         )
+
+
+def _limits(model: str, alias: ModelSettings | None) -> Limits:
+    provider = model.split("/", 1)[0] if "/" in model else ""
+    if alias is None:
+        return Limits(provider=provider)
+    told = (alias.rpm, alias.tpm, alias.queue_seconds, alias.retries, alias.fallbacks, alias.hedge_after)
+    return Limits(*told, alias.provider or provider)
 
 
 def _declared(price: PriceSettings) -> Price:

@@ -33,6 +33,7 @@ from ..core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from .ratelimits import asked_to_wait, used_up
 from .reserved import reserved
 from .streaming import Streamed
 
@@ -196,14 +197,14 @@ class LiteModel:
             late.sent = not causes & _UNCONNECTED_LATE
             return late
         if isinstance(error, litellm.RateLimitError | litellm.ServiceUnavailableError) or status in (429, 503):
-            return ModelUnavailable(text, **_retry_after(error))
+            return ModelUnavailable(text, **_facts(error, status))
         if isinstance(status, int) and 400 <= status < 500:
             return ModelRefused(text)
         if not answered and not causes & _CONNECTION:
             return BadCompletion(text)  # litellm calls a reply that it cannot read a server error too
         if causes & _UNCONNECTED:
             text = f"{self.name}: cannot reach {self._api_base or 'the provider'}"
-        down = ModelUnavailable(text)
+        down = ModelUnavailable(text, **({"status": status} if isinstance(status, int) else {}))
         # Nothing was sent if no connection came about; after that the provider may have worked, and bill.
         down.sent = not causes & _UNCONNECTED
         return down
@@ -242,13 +243,14 @@ def _code(error: Exception) -> Any:
     return getattr(error, "code", None) or (body.get("code") if isinstance(body, dict) else None)
 
 
-def _retry_after(error: Exception) -> dict[str, float]:
-    """Seconds that the provider asks to wait, if it does."""
-    headers = getattr(error, "litellm_response_headers", None) or {}
-    try:
-        return {"retry_after": float(headers["retry-after"])}
-    except (KeyError, ValueError):
-        return {}
+def _facts(error: Exception, status: Any) -> dict[str, Any]:
+    """The HTTP status of a refusal, and how many seconds the provider asks to wait, if it does."""
+    facts: dict[str, Any] = {"status": status} if isinstance(status, int) else {}
+    headers = getattr(error, "litellm_response_headers", None)
+    if headers is None:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+    wait = asked_to_wait(headers)
+    return facts | ({"retry_after": wait} if wait > 0 else {})
 
 
 def _variables(litellm: Any, model: str) -> list[str]:
@@ -268,7 +270,9 @@ def _response(reply: Any, request: Request, model: str) -> Response:
         raise BadCompletion(f"{model}: a malformed reply: {error}") from error
     if not choices:
         raise BadCompletion(f"{model}: a reply without choices")
-    return Response(choices[: request.n], usage, str(getattr(reply, "model", None) or model))
+    hidden = getattr(reply, "_hidden_params", None)
+    headers = hidden.get("additional_headers") if isinstance(hidden, dict) else None
+    return Response(choices[: request.n], usage, str(getattr(reply, "model", None) or model), pause=used_up(headers))
 
 
 def _completion(choice: Any) -> Completion:

@@ -11,12 +11,28 @@
     api_key_env = "TEAM_OPENAI_KEY"   # the NAME of a variable; keys themselves never stand in the file
     price = {prompt = 0.15, completion = 0.60, cached = 0.075}   # USD per million tokens
     params = {temperature = 0.7}      # defaults of this alias
+    rpm = 500                         # requests a minute; tpm: tokens, concurrency: calls at once; see docs/dispatch.md
+    fallbacks = ["local/smollm2"]     # who is asked when it is down
+
+    [providers.openai]
+    tpm = 2000000                     # rpm, tpm, concurrency of all its models together
+
+    [dispatch]
+    cache = true                      # equal requests of one tenant are answered once
 
     [pools]
     fast = ["cheap", "local/smollm2"]
 
     [limits]
     usd = 0.05                        # a request's default budget: usd, tokens, calls, seconds
+
+    [agents.support_bot]              # a way to an answer of your own, see docs/agents.md
+    url = "https://bots.example.com/ask"
+    usd = 0.02                        # the most that a call costs
+    headers_env = {Authorization = "BOT_TOKEN"}   # the NAME of a variable
+
+    [learning]
+    explore = 0.02                    # the share of the spend that may be given up to learn, see docs/learning.md
 
     [prompts]
     terse = "Answer in one word: {{ query }}"   # or dir = "prompts", a folder of .txt, .md and .j2 files
@@ -33,7 +49,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -48,6 +64,8 @@ from pydantic_settings import (
 from ..budgets.ledger.accounts import ROOT
 from ..core.errors import BadSettings, CallerError
 from .accounts import AccountLimit, AccountSettings, declared
+from .agent_settings import AgentSettings, LearningSettings
+from .limits import QUEUE_SECONDS, RETRIES
 from .reserved import reserved
 
 FILE = "satisfice.toml"
@@ -90,9 +108,35 @@ class ParamSettings(BaseModel):
     effort: str | None = None
 
 
-class ModelSettings(_Table):
+class Rates(_Table):
+    """Requests and tokens per minute, and calls at once, that a model or a provider takes."""
+
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    tpm: Annotated[int, Field(ge=1)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DispatchSettings(_Table):
+    """How calls are sent. `cache`: equal requests of one tenant share a reply, at most `cache_entries` kept.
+    `breaker_failures` failures in a row (0: never) stop calls to a model for `breaker_seconds`. `stale`: where every
+    model fails, the last good solution of the same question is returned, and says so."""
+
+    cache: bool = False
+    cache_entries: Annotated[int, Field(ge=1)] = 10_000
+    breaker_failures: Annotated[int, Field(ge=0)] = 8
+    breaker_seconds: Seconds = 30.0
+    stale: bool = False
+
+
+class ModelSettings(Rates):
     """One alias. `context` in tokens, `batch` the most completions in one call, `timeout` in seconds,
-    `concurrency` the most calls at once."""
+    `concurrency` the most calls at once, `rpm` and `tpm` requests and tokens per minute, `provider` whose limits it
+    shares ("": what stands before the / of its name). A call waits `queue_seconds` for its turn at the most, is tried
+    again `retries` times and then goes to the `fallbacks`, in this order. `hedge_after`: seconds after which, or "p95":
+    the share of replies after which, a second equal call is sent."""
 
     model: Annotated[str, Field(min_length=1)]
     api_base: str | None = None
@@ -100,9 +144,13 @@ class ModelSettings(_Table):
     price: PriceSettings | None = None
     context: Annotated[int, Field(ge=1)] | None = None
     batch: Annotated[int, Field(ge=1)] | None = None
-    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    timeout: Seconds = 120.0
     params: ParamSettings = ParamSettings()
+    provider: str = ""
+    queue_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = QUEUE_SECONDS
+    retries: Annotated[int, Field(ge=0, le=20)] = RETRIES
+    fallbacks: tuple[str, ...] = ()
+    hedge_after: Seconds | Literal["p95"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -156,6 +204,11 @@ class Settings(BaseSettings):
     models: dict[Name, ModelSettings] = {}
     pools: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     limits: LimitSettings = LimitSettings()
+    providers: dict[Name, Rates] = {}
+    dispatch: DispatchSettings = DispatchSettings()
+    switches: Path | None = None
+    agents: dict[Name, AgentSettings] = {}
+    learning: LearningSettings = LearningSettings()
     prompts: dict[str, str] = {}
 
     @classmethod
@@ -210,6 +263,9 @@ class Settings(BaseSettings):
         for name in self.pools:
             if name in self.models:
                 raise ValueError(f"{name!r} is both an alias in [models] and a pool in [pools]: rename one")
+        for name in self.agents:
+            if name in self.models or name in self.pools:
+                raise ValueError(f"{name!r} is both an agent in [agents] and a model or pool: rename one")
         return self
 
 
@@ -271,7 +327,16 @@ def _known(table: list[str]) -> list[str]:
         return list(PriceSettings.model_fields if table[-1] == "price" else ModelSettings.model_fields)
     if table[:1] == ["accounts"]:
         return list(AccountLimit.model_fields if "limits" in table else AccountSettings.model_fields)
-    return list(LimitSettings.model_fields if table == ["limits"] else Settings.model_fields)
+    if table[:1] == ["providers"]:
+        return list(Rates.model_fields)
+    if table[:1] == ["agents"]:
+        return list(AgentSettings.model_fields)
+    tables: dict[str, type[BaseModel]] = {
+        "limits": LimitSettings,
+        "dispatch": DispatchSettings,
+        "learning": LearningSettings,
+    }
+    return list(tables.get(table[0] if table else "", Settings).model_fields)
 
 
 def _with_prices(settings: Settings, file: Path | None) -> Settings:

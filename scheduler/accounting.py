@@ -23,7 +23,7 @@ from ..core.amounts import ZERO
 from ..core.effects import Sample
 from ..core.errors import BudgetTooSmall, SatisficeError, StoreError
 from .log import Log
-from .nodes import Call, Resolved
+from .nodes import HEDGE, Call, Resolved
 from .paths import encode
 from .refusing import reshape
 from .tariff import PriceList
@@ -74,7 +74,8 @@ class Account:
         except StoreError:
             return refused
         alive = [each for each in refused if each.call.state != "done"]
-        smaller = [e.call for e in alive if e.cap in ("usd", "tokens") and reshape(run, e.call, room)]
+        cut = [e.call for e in alive if e.cap in ("usd", "tokens") and e.call.attempt < HEDGE]  # a hedge is equal
+        smaller = [call for call in cut if reshape(run, call, room)]
         again = await self._hold(smaller) if smaller else []
         return [*(each for each in alive if each.call not in smaller), *again]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Literal
 
 from ..core.amounts import ZERO, Amounts
@@ -78,7 +79,11 @@ class Books:
 
     def remember(self, call: Call, candidate: Candidate) -> None:
         """What an earlier process learnt of a model's replies: estimates must be what they were."""
-        if isinstance(call.effect, Sample) and candidate.tokens is not None:
+        if isinstance(call.effect, Sample) and candidate.tokens is not None and not candidate.cached:
+            if candidate.model != self.tariff.name(call.effect):  # a fallback's
+                if candidate.model not in getattr(self.tariff, "rungs", lambda _: ())(call.effect):
+                    return
+                call.effect = replace(call.effect, model=candidate.model)
             usage = Usage(candidate.spent.tokens - candidate.tokens, candidate.tokens)
             self._observe(call, usage, candidate.spent.seconds, candidate.finish)
 
@@ -102,10 +107,13 @@ class Books:
         self.row(call.path, call.attempt, "reply", call.kind, json.dumps({"refused": cap}), ZERO, call.fingerprint)
 
     def bill(self, call: Call, reply: Reply) -> Amounts:
-        """What a reply cost. One that does not say what it used, or says what cannot be, is billed at its hold."""
+        """What a reply cost: nothing if it was known already. One that does not say what it used, or says what cannot
+        be, is billed at its hold."""
         assert call.hold is not None
         assert isinstance(call.effect, Sample)
         usage = reply.usage
+        if reply.cached:
+            return ZERO
         if usage is None or not _sound(usage, reply.nanos):
             return call.hold.amounts
         cost = reply.nanos if reply.nanos is not None else self.tariff.cost(call.effect, usage)
@@ -144,6 +152,7 @@ class Books:
             reply.usage.completion if reply.usage else None,
             Amounts(spent.nanos, spent.tokens, spent.calls, reply.seconds),
             task is None or (reading is None and task.contract.interim(text)),
+            cached=reply.cached,
         )
 
     def row(

@@ -8,7 +8,7 @@ from typing import Literal
 import anyio
 
 from ..budgets.policy import Policy
-from ..core.errors import NobodyToAsk, StoreError
+from ..core.errors import Killed, NobodyToAsk, StoreError
 from .events import Ended
 from .journal import Journal, Row
 from .records import fault_of, result_of
@@ -28,6 +28,9 @@ class Closing:
         """The solution of a run that has an outcome. Raises what it ended with where it has nothing to show."""
         outcome, spent = run.outcome, run.root.purse.posted[0]
         assert outcome is not None
+        if isinstance(run.error, Killed):  # whatever is on offer: a person has said stop, and it can go on later
+            await self.close(run.id, "cancelled", None, spent, run.error, run.take().rows)
+            raise run.error
         try:
             solution = solution_of(run, spec.task, policy.name, spend)
         except Exception as error:  # whatever a belief may do, the record is closed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -147,56 +147,52 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
     """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their
     own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most, as long as
     the purse can pay the former after it (`budgets.switching`)."""
-    ways = _together(beliefs) or [(belief, terms, belief.best(terms)) for _, belief, terms in beliefs]
+    joint = _courses(beliefs, Portfolio.jointly)
+    ways = [(b, terms, joint[i] if i in joint else b.best(terms)) for i, (_, b, terms) in enumerate(beliefs)]
     rows = tuple(_predicted(name, *way) for (name, _, _), way in zip(beliefs, ways, strict=True))
     index = max(range(len(rows)), key=lambda i: rows[i].net)
-    if rows[index].net > 0.0 and not one_portfolio(beliefs) and (apart(ways) or scarce(ways, index)):
+    if rows[index].net > 0.0 and not joint and (apart(ways) or scarce(ways, index)):
         first = dearest(ways)
         index = first if leaves(ways, first, index) else index
     return index, ways[index][2], rows
 
 
-def one_portfolio(beliefs: Sequence[tuple[str, Belief, Terms]]) -> Portfolio | None:
-    """The portfolio that all of these are arms of, if there is one."""
-    first = beliefs[0][1] if beliefs else None
-    if not isinstance(first, ArmBelief):
-        return None
-    one = first.portfolio
-    return one if all(isinstance(b, ArmBelief) and b.portfolio is one for _, b, _ in beliefs) else None
+def portfolio_of(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[Portfolio | None, dict[int, Terms]]:
+    """The one portfolio that the arms among these are of, and the terms of each of its arms that is on offer."""
+    arms = [(belief, terms) for _, belief, terms in beliefs if isinstance(belief, ArmBelief)]
+    if not arms or any(belief.portfolio is not arms[0][0].portfolio for belief, _ in arms):
+        return None, {}
+    return arms[0][0].portfolio, {belief.arm: terms for belief, terms in arms}
 
 
-def _together(beliefs: Sequence[tuple[str, Belief, Terms]]) -> list[tuple[Belief, Terms, Continuation]]:
-    """The arms of one portfolio as they are judged together; nothing for other beliefs."""
-    portfolio = one_portfolio(beliefs)
+def _courses(
+    beliefs: Sequence[tuple[str, Belief, Terms]], together: Callable[[Portfolio, Sequence[Terms]], Sequence[Continuation]]
+) -> dict[int, Continuation]:
+    """By place among `beliefs`, what the arms of one portfolio come to when they are judged together."""
+    portfolio, offered = portfolio_of(beliefs)
     if portfolio is None:
-        return []
-    places = [belief.arm for _, belief, _ in beliefs if isinstance(belief, ArmBelief)]
-    if places == list(range(len(portfolio.arms))):
-        courses = portfolio.jointly([terms for _, _, terms in beliefs])
-    else:  # arms that are not on offer are not bought
-        gone = replace(beliefs[0][2], steps=0)
-        offered = {place: terms for place, (_, _, terms) in zip(places, beliefs, strict=True)}
-        every = portfolio.jointly([offered.get(i, gone) for i in range(len(portfolio.arms))])
-        courses = tuple(every[place] for place in places)
-    return [(belief, terms, way) for (_, belief, terms), way in zip(beliefs, courses, strict=True)]
+        return {}
+    gone = replace(next(iter(offered.values())), steps=0)  # arms that are not on offer are not bought
+    every = together(portfolio, [offered.get(i, gone) for i in range(len(portfolio.arms))])
+    return {i: every[belief.arm] for i, (_, belief, _) in enumerate(beliefs) if isinstance(belief, ArmBelief)}
 
 
 def settled_terms(beliefs: Sequence[tuple[str, Belief, Terms]], index: int) -> Terms:
-    """The terms of the way that was chosen. Arms of one portfolio are read by what all of them cost."""
-    _, belief, terms = beliefs[index]
-    portfolio = one_portfolio(beliefs)
-    if portfolio is None or len(beliefs) != len(portfolio.arms):
+    """The terms of the way that was chosen. What a portfolio says depends on what all of its arms cost."""
+    terms = beliefs[index][2]
+    portfolio, offered = portfolio_of(beliefs)
+    if portfolio is None or len(offered) < len(portfolio.arms):
         return terms
-    return replace(terms, others=tuple(other.cost for _, _, other in beliefs))
+    return replace(terms, others=tuple(offered[i].cost for i in range(len(portfolio.arms))))
 
 
 def weighed(
     beliefs: Sequence[tuple[str, Belief, Terms]], rows: tuple[Alternative, ...]
 ) -> tuple[int, tuple[Alternative, ...]]:
     """What a stop by value rejected: each alternative's nearest course, and which of them lost the least."""
-    found = []
-    for (name, belief, terms), row in zip(beliefs, rows, strict=True):
-        way = rejected(belief, terms) if not row.size else None
+    found, joint = [], _courses(beliefs, Portfolio.rejected)
+    for i, ((name, belief, terms), row) in enumerate(zip(beliefs, rows, strict=True)):
+        way = None if row.size else joint[i] if i in joint else rejected(belief, terms)
         found.append(replace(_predicted(name, belief, terms, way), size=0) if way is not None and way.size else row)
     real = [i for i, row in enumerate(found) if row.cost > 0]
     return max(real or range(len(found)), key=lambda i: found[i].net), tuple(found)

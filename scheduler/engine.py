@@ -8,9 +8,8 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import anyio
 
@@ -22,7 +21,6 @@ from ..budgets.purse import Purse
 from ..core.completions import Model
 from ..core.errors import (
     CallerError,
-    JournalMismatch,
     NoModelConfigured,
     RunIsActive,
     StoreError,
@@ -33,23 +31,20 @@ from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
 from .accounts import Accounts
 from .closing import Closing
-from .decisions import Economics
+from .dispatch.dispatcher import Dispatcher
+from .dispatch.switches import Switch
 from .drifting import Watches
-from .events import Started
+from .driving import OnCancel, drive
 from .journal import Journal, RunRecord
-from .live import Live
 from .log import Log
 from .preparing import prepare
-from .records import journal_place, reply_row, scopes_of
-from .run import Run
-from .solution import Solution, Spend, solution_of, spend_of
-from .spec import Spec, check_options, model_names, plan_of, stored_task
+from .records import journal_place, reply_row
+from .solution import Solution
+from .spec import Spec, check_options, model_names, stored_task
 from .tariff import Habits, PriceList, price_list
 from .tools import Tools, check_again, toolbox
 from .verification import verify
-from .world import OnAsk, OnEvent, World, emit
-
-OnCancel = Literal["raise", "best"]
+from .world import OnAsk, OnEvent
 
 
 class Engine:
@@ -87,9 +82,9 @@ class Engine:
         self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
         self.accounts = Accounts(self.settings, ledger, limit, account, on_alert)
-        self.tools, self._on_ask = toolbox(tools), on_ask
-        self._memory: dict[tuple[str, str], list[str]] = {}
-        self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self.tools, self.on_ask = toolbox(tools), on_ask
+        self.memory: dict[tuple[str, str], list[str]] = {}
+        self.dispatcher = Dispatcher(self.settings, self.catalog)
         self.habits, self.watches = Habits(), Watches(self.policy)
         self._stack: AsyncExitStack | None = None
         self._closing = Closing(None)
@@ -150,6 +145,7 @@ class Engine:
         shadow: float | None = None,
         explore: bool = True,
         store: bool = True,
+        purse: Purse | None = None,
         on_event: OnEvent | None = None,
         on_cancel: OnCancel = "raise",
     ) -> Solution:
@@ -161,8 +157,9 @@ class Engine:
         (None: the engine's). `topic`: what it is about, in words of your own, to learn by. `shadow`: value that a
         dollar must buy beside what `worth` asks: the price of a budget shared with other requests (given,
         `Solution.index` says at which price more would be bought). `explore=False`: nothing is tried out on this
-        request. `store=False`: neither it nor its replies are kept, in journal or cache. `on_cancel="best"`: a
-        cancellation returns the best answer so far instead of raising.
+        request. `store=False`: neither it nor its replies are kept, in journal or cache. `purse`: money
+        shared with other requests: what this one's calls hold, they hold there too. `on_cancel="best"`: a cancellation
+        returns the best answer so far instead of raising.
 
         Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
         has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
@@ -194,7 +191,7 @@ class Engine:
             record = RunRecord(run_id, now, "running", spec.dump(), None, spec.task.query[:200], spec.name, 0, "", None)
             await self._journal.begin(record)
         with self._at(run_id):
-            return await self._drive(run_id, spec, self.policy, tariff, None, on_event, on_cancel)
+            return await drive(self, run_id, spec, self.policy, tariff, None, on_event, on_cancel, purse)
 
     async def resume(
         self,
@@ -222,7 +219,7 @@ class Engine:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
                 raise
-            return await self._drive(record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
+            return await drive(self, record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
 
     async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
         """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked, or
@@ -265,100 +262,16 @@ class Engine:
         tight = self.settings.limits.length_quantile is not None
         return price_list(self.catalog, spec.models, spec.guesses, spec.lengths, tight)
 
-    async def _drive(
-        self,
-        run_id: str,
-        spec: Spec,
-        policy: Policy,
-        tariff: PriceList,
-        log: Log | None,
-        on_event: OnEvent | None,
-        on_cancel: OnCancel,
-    ) -> Solution:
-        began = perf_counter()
-        account = self.accounts.of(spec.account, run_id, tariff)
-        purse = Purse.of(spec.budget, account.headroom if account else None)
-        task = spec.task
-        try:
-            plan = plan_of(spec.strategy, task)
-            run = Run(
-                plan,
-                purse=purse,
-                economics=Economics(spec.budget, policy, tariff, spec.shadow, spec.widen, spec.shifts),
-                name=spec.name,
-                id=run_id,
-                seed=spec.seed,
-                log=log,
-                journaled=self.keeps(spec.store),
-            )
-        except BaseException as error:
-            await self._closing_of(spec).close(run_id, "failed", None, log.total.nanos if log else 0, error)
-            raise
-        world = World(
-            self.catalog.model,
-            tariff,
-            self.tools,
-            self._journal if spec.store else None,
-            self._memory,
-            scopes_of(run_id, task.scope),
-            self._on_ask,
-            on_event,
-            self._limiter if any(self.catalog.entry(n).concurrency for n in spec.models) else None,
-            account,
-        )
-        if on_event is not None:
-            emit(on_event, Started(run_id, spec.name, spec.models, log is not None))
-        try:
-            return await self._perform(run, world, spec, policy, began, on_event, on_cancel)
-        finally:
-            # What later requests of this engine need of this one. A resumed run was heard before.
-            self.habits.learn(tariff)
-            self.watches.learn(run.verdicts.told if run.log is None else ())
+    def kill(self, level: str, name: str = "", *, reason: str = "", by: str = "") -> Switch:
+        """Stops everything (level "global"), or the requests of a tenant (an account and those below it), a key or a
+        strategy, or the calls of a model, in every engine on this host with the same home, within a second: what is
+        under way is cancelled and billed, and raises `Killed`; it can be resumed after `revive`. Raises `CallerError`,
+        `StoreError`."""
+        return self.dispatcher.switches.kill(level, name, reason=reason, by=by)
 
-    async def _perform(
-        self,
-        run: Run,
-        world: World,
-        spec: Spec,
-        policy: Policy,
-        began: float,
-        on_event: OnEvent | None,
-        on_cancel: OnCancel,
-    ) -> Solution:
-        run_id, task, purse = run.id, spec.task, run.root.purse
-        live, earlier, closing = Live(run, world), run.books.now, self._closing_of(spec)
-
-        def spend() -> Spend:
-            return spend_of(run, earlier + perf_counter() - began, earlier + live.busy)
-
-        try:
-            await live.drive()
-        except anyio.get_cancelled_exc_class() as error:
-            solution = solution_of(run, task, policy.name, spend()) if run.outcome else None
-            await closing.close(run_id, "cancelled", solution, purse.posted[0], error)
-            if on_cancel == "best" and solution is not None and solution.answer is not None:
-                return solution
-            raise
-        except BaseException as error:
-            if run.outcome is None:
-                run.stop("fault", run.books.now)
-            due = run.take()
-            if world.account is not None:
-                world.account.settle(due.resolved)
-            # What another plan asked for is not on this run's record: the old one may still go on with it.
-            rows = [] if isinstance(error, JournalMismatch) else due.rows
-            await closing.close(run_id, "failed", None, purse.posted[0], error, rows)
-            raise
-        if run.outcome is None:
-            return await closing.wait(run, policy, spend())
-        return await closing.finish(run, spec, policy, spend(), on_event)
-
-    def _limiter(self, name: str) -> anyio.CapacityLimiter | None:
-        """At most so many calls at once as the settings allow for this model, over all requests of this engine."""
-        most = self.catalog.entry(name).concurrency
-        if most is not None and name not in self._limiters:
-            self._limiters[name] = anyio.CapacityLimiter(most)
-        return self._limiters.get(name)
+    def revive(self, level: str, name: str = "", *, reason: str = "", by: str = "") -> Switch:
+        """Lets run again what `kill` has stopped. Raises `UnknownName` where that is not stopped, `StoreError`."""
+        return self.dispatcher.switches.revive(level, name, reason=reason, by=by)
 
     def names(self, models: str | Sequence[str] | None) -> tuple[str, ...]:
         """The models that a request may use: those named, else the engine's, else the default; pools unrolled."""
@@ -380,7 +293,8 @@ class Engine:
         """What has been learnt of arms since the policy was fitted, in logits, for a request with this seed."""
         return {}
 
-    def _closing_of(self, spec: Spec) -> Closing:
+    def closing_of(self, spec: Spec) -> Closing:
+        """Whoever puts on record how a run ends; nobody, for one that is not stored."""
         return self._closing if spec.store else Closing(None)
 
     def budget_of(self, budget: float | Budget | None) -> Budget:

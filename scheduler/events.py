@@ -31,7 +31,8 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A call came back, or failed (`error`). `spent_usd` and `tokens` are the run's so far."""
+    """A call came back, or failed (`error`). `spent_usd` and `tokens` are the run's so far. `cached`: the reply was
+    known already."""
 
     run_id: str
     path: str
@@ -40,6 +41,7 @@ class Received:
     error: str | None
     spent_usd: float
     tokens: int
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

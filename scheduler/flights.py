@@ -18,10 +18,11 @@ from .tariff import Rate
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """Calls that went out together, and when they count as lost (seconds since the run began)."""
+    """Calls that went out together, when they count as lost and when they are hedged (seconds since the run began)."""
 
     calls: list[Call]
     expires: float = inf
+    hedges: float = inf
     since: float = 0.0
     task: Task | None = None
 

@@ -23,12 +23,14 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from . import store_feedback
 from . import store_sqlite as store
 from .owner import enrol, retire
+from .store_feedback import Explored, Given
 from .store_sqlite import Kind, Row, RunRecord, Status
 from .writer import Job, Writer
 
-__all__ = ["Journal", "Kind", "Row", "RunRecord", "Status"]
+__all__ = ["Explored", "Given", "Journal", "Kind", "Row", "RunRecord", "Status"]
 
 T = TypeVar("T")
 
@@ -105,6 +107,34 @@ class Journal:
     async def recall(self, scope: str, topic: str) -> list[str]:
         """The values kept there, oldest first."""
         return await self._read(partial(store.recall, scope=scope, topic=topic))
+
+    async def give(self, given: Given, *, revise: bool = False) -> tuple[Given, bool]:
+        """Keep what was said of a run's answer: (what stands, whether it is new). The same word again changes nothing.
+        CallerError for another one, unless it is to `revise`."""
+        work = partial(store_feedback.give, given=given, revise=revise)
+        result: tuple[Given, bool] = await self._writer.perform(Job(work=work, run=given.run))
+        return result
+
+    async def given(self, after: int = 0, limit: int = 20_000) -> list[Given]:
+        """What was said of runs since the word with the id `after`, the newest `limit` words, oldest first."""
+        return await self._read(partial(store_feedback.given, after=after, limit=limit))
+
+    async def trail(self, run_id: str) -> list[Given]:
+        """All that was ever said of a run, oldest first; the last word stands."""
+        return await self._read(partial(store_feedback.trail, run=run_id))
+
+    async def explored(self) -> Explored:
+        """What exploring has cost, over all runs that were counted."""
+        return await self._read(store_feedback.explored)
+
+    def count(self, more: Explored) -> None:
+        """Add to what exploring has cost, without waiting."""
+        self._writer.submit(Job(work=partial(store_feedback.count, more=more)))
+
+    async def overheads(self, since: str = "") -> list[tuple[str, str, float, float, int, int]]:
+        """Of each closed run since then (UTC, ISO 8601), oldest first: id, strategy, our own seconds, seconds in all,
+        calls, decisions."""
+        return await self._read(partial(store_feedback.overheads, since=since))
 
     def close(self) -> None:
         """Write what is queued, release this journal's runs and stop; again is nothing. Blocks for the time of the

@@ -7,8 +7,7 @@ cancelled one by one, a run past its deadline as a whole. Nothing outlives `driv
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from math import inf
 from time import monotonic
@@ -21,34 +20,38 @@ from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
 from ..core.errors import ModelError, ModelTimeout, SatisficeError, ToolError
 from ..core.verdict import Verdict
 from .accounting import Account
+from .dispatch.guard import Guard
+from .dispatch.sending import Sender
 from .events import Decided, Event, Received, Sent, Waiting
-from .flights import Flight, first_fault, held, request_of
+from .flights import Flight, first_fault, held
 from .journal import Row
-from .nodes import Call, Reply
+from .nodes import Call
 from .nursery import Nursery, Task, nursery
 from .offline import judge
 from .paths import encode
 from .run import Due, Run
 from .tools import call_tool
 from .verdicts import unknown
-from .world import World, emit, shared
+from .world import World, emit
 
 
 class Live:
     """Drives one run."""
 
-    _tasks: Nursery  # while it drives
+    tasks: Nursery  # while it drives
 
     def __init__(self, run: Run, world: World) -> None:
         self._run, self._world = run, world
         self._ringing: Task | None = None
         self._origin = 0.0
         self._alarm = inf
-        self._flights: set[Flight] = set()
+        self.flights: set[Flight] = set()
         self._decided = 0
         self._asking: set[anyio.CancelScope] = set()  # of the ledger
         self._active = 0
         self._active_since = 0.0
+        self._sender = Sender(run, world, self)
+        self._guard = Guard(run, world.tariff, world.desk, self) if world.desk is not None else None
         self.busy = 0.0  # seconds in which at least one call was with the world
 
     async def drive(self) -> None:
@@ -57,19 +60,23 @@ class Live:
         run = self._run
         self._origin = monotonic() - run.books.now
         account = self._world.account
+        if self._world.desk is not None:
+            self._world.desk.admit()
         if account is not None:
             if run.log is not None:
                 await account.take_up(run.log)
             await account.look()
         run.start(run.books.now)
         try:
-            async with nursery() as self._tasks:
-                await self._flush()
+            async with nursery() as self.tasks:
+                if self._guard is not None:
+                    self._guard.begin()
+                await self.flush()
             if account is not None:
                 await account.close()
         except anyio.get_cancelled_exc_class():
             if run.outcome is None:
-                run.stop("cancelled", self._now())
+                run.stop("cancelled", self.now())
             due = run.take()
             if self._world.store is not None and due.rows:
                 self._world.store.post(due.rows)
@@ -78,11 +85,15 @@ class Live:
             raise
         except BaseExceptionGroup as group_error:
             raise first_fault(group_error) from None
+        finally:
+            if self._guard is not None:
+                self._guard.end()
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds since the run began."""
         return monotonic() - self._origin
 
-    async def _flush(
+    async def flush(
         self, commit: Callable[[list[Row]], Awaitable[None]] | None = None, came: Sequence[Call] = ()
     ) -> None:
         """Puts on record what is due, then drops and sends. `came`: calls to tell of once what they brought is on
@@ -95,8 +106,7 @@ class Live:
     ) -> bool:
         """True where the account refused a call: then more is due."""
         run, account = self._run, self._world.account
-        leaves = {call: call.leaves for call in due.calls}
-        for call in due.calls:  # whoever ends one from now on ends it before it was sent
+        for call in due.calls:  # whoever ends one before its task runs ends it before it was sent
             call.leaves = inf
         asked = account is not None and any(call.hold is not None for call in due.calls)
         intents: list[Row] = []
@@ -118,11 +128,12 @@ class Live:
         calls = [call for call in due.calls if call.state != "done"]
         if intents:
             await self._record(held(intents, calls), None, wait=True)
-        self._send([call for call in calls if call.state != "done"], leaves)
+        for batch in self._batches([call for call in calls if call.state != "done"]):
+            self.launch(batch)
         if run.outcome is not None or run.waiting:
             self._end()
         elif due.calls or self._alarm == inf:
-            self._arm()
+            self.arm()
         return refused
 
     async def _record(self, rows: list[Row], commit: Callable[[list[Row]], Awaitable[None]] | None, wait: bool) -> None:
@@ -145,32 +156,34 @@ class Live:
             finally:
                 self._asking.discard(scope)
         for each in refused:
-            run.refuse(each.call, each.cap, each.text, each.error, self._now())
+            run.refuse(each.call, each.cap, each.text, each.error, self.now())
         return bool(refused)
 
-    def _send(self, calls: list[Call], leaves: Mapping[Call, float]) -> None:
-        for batch in self._batches(calls) if calls else ():
-            flight = Flight(batch)
-            for call in batch:
-                call.handle, call.leaves = flight, leaves[call]
-            if isinstance(sample := batch[0].effect, Sample):
-                flight.expires = self._now() + batch[0].delay + self._world.tariff.rate(sample).timeout
-            self._flights.add(flight)
-            flight.task = self._tasks.start(self._perform(flight))
+    def launch(self, calls: list[Call]) -> None:
+        """Sends calls together."""
+        flight = Flight(calls)
+        for call in calls:
+            call.handle = flight
+        if isinstance(sample := calls[0].effect, Sample):
+            flight.expires = self.now() + calls[0].delay + self._world.tariff.rate(sample).timeout
+        self.flights.add(flight)
+        flight.task = self.tasks.start(self._perform(flight))
 
     def _end(self) -> None:
         """Drops whatever is still under way; tasks that are only writing their rows end by themselves."""
+        if self._guard is not None:
+            self._guard.end()
         if self._ringing is not None:
             self._ringing.cancel()
         for scope in self._asking:
             scope.cancel()
-        for flight in self._flights:
+        for flight in self.flights:
             if flight.task is not None:
                 flight.task.cancel()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """One alarm at a time, for the next deadline of a plan or timeout of a call."""
-        times = [f.expires for f in self._flights]
+        times = [min(f.expires, f.hedges) for f in self.flights]
         if (deadline := self._run.next_deadline) is not None:
             times.append(deadline)
         first = min(times, default=inf)
@@ -178,7 +191,7 @@ class Live:
             self._alarm = first
             if self._ringing is not None:
                 self._ringing.cancel()
-            self._ringing = self._tasks.alarm(max(0.0, first - self._now()), self._wake)
+            self._ringing = self.tasks.alarm(max(0.0, first - self.now()), self._wake)
 
     def _batches(self, calls: list[Call]) -> list[list[Call]]:
         """Equal samples go out together where the provider bills the prompt once for n completions."""
@@ -199,99 +212,67 @@ class Live:
         return len(batch) < self._world.tariff.rate(sample).batch and first.effect == sample
 
     async def _wake(self) -> None:
-        now, lost = max(self._now(), self._alarm), []
+        now, lost = max(self.now(), self._alarm), []
         self._alarm, self._ringing = inf, None
-        for flight in [f for f in self._flights if f.expires <= now]:
-            self._flights.discard(flight)
-            if flight.task is not None:
-                flight.task.cancel()
-            lost += flight.calls
-            seconds = now - flight.since
-            for call in flight.calls:
-                self._run.fail(call, ModelTimeout(f"no reply within {seconds:.3g} s"), now)
+        for flight in [f for f in self.flights if f.expires <= now]:
+            late = ModelTimeout(f"no reply within {now - flight.since:.3g} s")
+            lost += self.lose(flight, late, now)
+        for flight in [f for f in self.flights if f.hedges <= now]:
+            self._sender.hedge(flight, now)
         self._run.tick(now)
-        await self._flush(came=lost)
+        await self.flush(came=lost)
+
+    def lose(self, flight: Flight, error: ModelError, now: float) -> list[Call]:
+        """Calls that nobody waits for any longer. What was in a queue has not left."""
+        self.flights.discard(flight)
+        if flight.task is not None:
+            flight.task.cancel()
+        for call in flight.calls:
+            error.sent = now >= call.leaves
+            self._run.fail(call, error, now)
+        return flight.calls
 
     async def _perform(self, flight: Flight) -> None:
         calls = flight.calls
         call = calls[0]
         effect = call.effect
         if all(each.state == "done" for each in calls):
-            self._flights.discard(flight)
+            self.flights.discard(flight)
             return
         if isinstance(effect, Remember):
-            self._flights.discard(flight)
+            self.flights.discard(flight)
             await self._remember(call, effect)
             return
         if call.delay:
             await anyio.sleep(call.delay)
             if all(each.state == "done" for each in calls):  # given up while it backed off: it has not left
-                self._flights.discard(flight)
+                self.flights.discard(flight)
                 return
+        for each in calls:
+            each.leaves = 0.0
         self._enter(flight)
         try:
             if isinstance(effect, Sample):
-                await self._sample(calls, effect, flight)
+                await self._sender.sample(calls, effect, flight)
             else:
                 await self._other(call, effect)
         finally:
             self._leave(flight)
-        await self._flush(came=calls)
+        await self.flush(came=calls)
 
     def _enter(self, flight: Flight) -> None:
-        flight.since = self._now()
+        flight.since = self.now()
         if self._active == 0:
             self._active_since = flight.since
         self._active += 1
 
     def _leave(self, flight: Flight) -> None:
-        self._flights.discard(flight)
+        self.flights.discard(flight)
         for call in flight.calls:
             call.handle = None  # it leads back here
         self._active -= 1
         if self._active == 0:
-            self.busy += self._now() - self._active_since
-
-    # -- models ---------------------------------------------------------------------------------------------------
-
-    async def _sample(self, calls: list[Call], sample: Sample, flight: Flight) -> None:
-        run, tariff = self._run, self._world.tariff
-        rate, name = tariff.rate(sample), tariff.name(sample)
-        sent = datetime.now(UTC)
-        try:
-            limiter = self._world.limiter(name) if self._world.limiter else None
-            if limiter is None:
-                response = await self._world.model(name).complete(request_of(sample, calls, rate))
-            else:
-                flight.expires = inf  # a place in the queue is not a slow provider, and costs nothing
-                for call in calls:
-                    call.leaves = inf
-                async with limiter:
-                    calls = [call for call in calls if call.state != "done"]  # given up while they waited
-                    if not calls:
-                        return
-                    for call in calls:
-                        call.leaves = 0.0
-                    flight.since = self._now()
-                    flight.expires = flight.since + rate.timeout
-                    self._arm()
-                    sent = datetime.now(UTC)
-                    response = await self._world.model(name).complete(request_of(sample, calls, rate))
-        except SatisficeError as error:
-            failure: Exception = error
-        except Exception as error:  # a user's model may raise anything
-            failure = ModelError(f"{type(error).__name__}: {error}")
-        else:
-            now = self._now()
-            price = rate.price.during(sent, datetime.now(UTC))  # hours and days at which it is cheaper
-            for call, reply in zip(calls, shared(response, len(calls), now - flight.since, price), strict=True):
-                if isinstance(reply, Reply):
-                    run.reply(call, reply, now)
-                else:
-                    run.fail(call, reply, now)
-            return
-        for call in calls:
-            run.fail(call, failure, self._now())
+            self.busy += self.now() - self._active_since
 
     # -- everything else ------------------------------------------------------------------------------------------
 
@@ -307,13 +288,13 @@ class Live:
             else:
                 value = await self._ask(call, effect)
         except SatisficeError as error:
-            run.fail(call, error, self._now())
+            run.fail(call, error, self.now())
             return
         except Exception as error:  # a person's callback, a scope that is none
-            run.fail(call, ToolError(f"{call.kind}: {type(error).__name__}: {error}"), self._now())
+            run.fail(call, ToolError(f"{call.kind}: {type(error).__name__}: {error}"), self.now())
             return
         if call.state != "parked":
-            run.deliver(call, value, self._now())
+            run.deliver(call, value, self.now())
 
     @staticmethod
     async def _judge(effect: Score) -> Verdict:
@@ -346,15 +327,15 @@ class Live:
         try:
             value = json.dumps(effect.value)
         except (TypeError, ValueError) as error:
-            self._run.fail(call, ToolError(f"Remember takes a JSON value: {error}"), self._now())
-            await self._flush(came=[call])
+            self._run.fail(call, ToolError(f"Remember takes a JSON value: {error}"), self.now())
+            await self.flush(came=[call])
             return
-        self._run.deliver(call, None, self._now())
+        self._run.deliver(call, None, self.now())
         if store is None:
             self._world.memory.setdefault((scope, effect.topic), []).append(value)
-            await self._flush(came=[call])
+            await self.flush(came=[call])
         else:
-            await self._flush(lambda rows: store.remember(scope, effect.topic, value, rows), [call])
+            await self.flush(lambda rows: store.remember(scope, effect.topic, value, rows), [call])
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -371,7 +352,9 @@ class Live:
         run, posted = self._run, self._run.root.purse.posted
         for call in (c for c in calls if c.state != "parked"):
             answer, error = call.came if call.came else (None, None)
-            self._emit(Received(run.id, encode(call.path), call.kind, answer, error, posted[0] / 1e9, posted[1]))
+            self._emit(
+                Received(run.id, encode(call.path), call.kind, answer, error, posted[0] / 1e9, posted[1], call.cached)
+            )
 
     def _emit(self, event: Event) -> None:
         assert self._world.on_event is not None

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.amounts import ZERO, Amounts
 from ..core.errors import JournalMismatch
 from .journal import Row
-from .nodes import Path
+from .nodes import HEDGE, Path
 from .paths import decode
 
 
@@ -49,7 +49,8 @@ class Log:
         if row.effect == "frame" and row.kind == "intent":
             entry.carve = json.loads(row.payload)
             return
-        entry.attempts = max(entry.attempts, row.attempt + 1)
+        hedge = row.attempt >= HEDGE
+        entry.attempts = max(entry.attempts, row.attempt % HEDGE + 1)
         if row.kind == "reply" or not resolved:
             spent = Amounts(row.nanos, row.tokens, row.calls)
             entry.spent += spent
@@ -66,8 +67,11 @@ class Log:
             return
         data = json.loads(row.payload)
         entry.lost |= bool(data.get("cancelled"))
+        if data.get("hedged"):
+            return  # its equal replied, or goes on
         final = not (data.get("retry") or data.get("cancelled"))
-        entry.reply, entry.payload = data if final else None, row.payload
+        if final or not hedge:
+            entry.reply, entry.payload = data if final else None, row.payload
 
     def under(self, path: Path) -> Amounts:
         """Everything posted or lost at `path` and below it."""

@@ -17,6 +17,7 @@ from ..core.verdict import Judgement
 from .paths import seed_of
 
 Path: TypeAlias = tuple[int, ...]
+HEDGE = 1000  # is added to the number of an attempt that hedges another
 
 
 class Refused(Exception):
@@ -115,6 +116,10 @@ class Call:
     price: str = ""  # the version of the price that it was billed by
     stands_for: CallTool | None = None  # the lost tool call whose result a person is asked for
     came: tuple[str | None, str | None] | None = None  # (answer, error), for those who watch
+    draw: int = 0  # equal samples of the run that came before it
+    rungs: tuple[str, ...] = ()  # the models of its attempts, once there was more than one
+    twin: Call | None = None  # a hedge, or the call that it hedges, as long as both are under way
+    cached: bool = False  # the reply was known already
 
     @property
     def kind(self) -> str:
@@ -143,6 +148,7 @@ class Reply:
     reading: Reading | None = None
     recorded: bool = False
     price: str = ""  # the version of the price that `nanos` was reckoned by
+    cached: bool = False  # it was known already, and costs nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import BudgetError, CallerError, GatherFailed, MissingKey, NoAnswer, SatisficeError, StoreError
+from ..core.errors import (
+    BudgetError,
+    CallerError,
+    GatherFailed,
+    Killed,
+    MissingKey,
+    NoAnswer,
+    SatisficeError,
+    StoreError,
+)
 from ..models.settings import Settings
 from . import codec
 from .journal import Row, RunRecord
@@ -42,7 +51,7 @@ def fault_of(run: Run, reason: str) -> SatisficeError:
     error = run.error
     while isinstance(error, GatherFailed) and error.errors:
         error = error.errors[0]
-    if isinstance(error, CallerError | BudgetError | MissingKey | StoreError):
+    if isinstance(error, CallerError | BudgetError | Killed | MissingKey | StoreError):
         run.error = error
         return error
     if error is None:

@@ -19,26 +19,24 @@ from weakref import proxy
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
 from ..core.effects import Score
-from ..core.errors import CallerError, JournalMismatch, ModelError, SatisficeError, ToolError, TraceMiss
+from ..core.errors import CallerError, JournalMismatch, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict, name_of
 from . import codec
 from .books import Books
 from .decisions import Decision, Economics, picked
+from .dispatch.attempts import Attempts
 from .fans import Fans
 from .journal import Row
 from .log import Log
 from .nodes import Call, Fan, Frame, Node, Path, Refused, Reply, Resolved, Result, Slot, line
-from .paths import seed_of
 from .pooling import pool, underway
 from .refusing import first_of
 from .starting import Starter
 from .verdicts import Verdicts, asking, unknown, verdict_of
 
 RETRIES = 2
-LONGEST = 60.0  # seconds that a provider may ask us to wait
-BACKOFF = 0.5  # seconds before the first retry, doubled for each further one, half of it jitter
 
 
 @dataclass(slots=True)
@@ -78,8 +76,11 @@ class Run:
         self.lacked = ""  # what the last step that could not be paid would have taken, in words
         self.verdicts = Verdicts()
         self.called: Counter[str] = Counter()  # tools, by name: a resumed run counts along
+        self.caching = False  # set by a driver that keeps replies: then equal samples are told apart
+        self.drawn: Counter[str] = Counter()  # samples, by fingerprint: likewise
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))
+        self.attempts = Attempts(proxy(self))
         self._starter = Starter(proxy(self), self._fans)
         self._ready: deque[tuple[Frame, Result]] = deque()
         self._halting: deque[Frame] = deque()
@@ -109,6 +110,9 @@ class Run:
         """A completion came back: settles it and goes on."""
         self.books.clock(now)
         if call.state != "done":
+            if (twin := self.attempts.part(call)) is not None:
+                self.attempts.lost(twin)
+            call.cached = reply.cached
             spent = self.books.bill(call, reply)
             candidate = self.books.candidate(call, reply, spent)
             call.came = (candidate.answer, None)
@@ -138,23 +142,33 @@ class Run:
             return
         sent = getattr(error, "sent", not isinstance(error, CallerError))  # the caller's fault is found before sending
         spent = call.hold.amounts if call.hold and sent else ZERO
-        again = isinstance(error, ModelError) and error.transient and call.attempt < self.retries
         self.books.pay(call, spent)
-        hold = call.frame.purse.reserve(call.hold.amounts) if again and call.hold else None
+        other = self.attempts.part(call)  # its hedge, or what it hedges: that one goes on
+        again = self.attempts.after(call, error) if other is None else None
         # Whether it is tried again is what the purse says now, not what it may say on resuming.
-        facts = {"error": codec.encode_error(error), "retry": hold is not None}
+        facts = {"error": codec.encode_error(error), "retry": (other or again) is not None}
         self.books.close(call, spent, json.dumps(facts))
-        if hold is not None and isinstance(error, ModelError):
-            self._retry(call, hold, error)
+        if other is not None or again is not None:
+            self.attempts.stand_in(call, other or again)
         else:
             self.give(call.slot, Result(error=error))
+        if again is not None:
+            self.books.send(again)
         self._pump()
+
+    def hedge(self, call: Call, now: float) -> None:
+        """Sends a second equal call, where the purse can pay it."""
+        self.books.clock(now)
+        self.attempts.hedge(call)
 
     def refuse(self, call: Call, cap: str, why: str, error: SatisficeError, now: float) -> None:
         """An account above the run has no room for the call, which was not sent."""
         self.books.clock(now)
         if call.state != "done":
             self.books.turn_away(call, cap)
+            if (other := self.attempts.part(call)) is not None:  # it was a hedge: what it hedged goes on
+                self.attempts.stand_in(call, other)
+                return
             self.lacked = why
             self.give(call.slot, Result(error=Refused(cap, error if first_of(call.frame) else None)))
             self._pump()
@@ -316,12 +330,23 @@ class Run:
             node.alive = False
             for child in node.children:
                 self.kill(child)
-        elif isinstance(node, Call) and node.state == "open":
-            self.books.drop(node)
-        elif isinstance(node, Call) and node.state != "done":
-            left = node.hold is not None and self.books.now >= node.leaves  # a retry that backs off has not left
-            self.books.settle(node, node.hold.amounts if left and node.hold else ZERO, json.dumps({"cancelled": True}))
-            self._cancels.append(node)
+        elif isinstance(node, Call):
+            other = self.attempts.part(node)
+            self._drop(node)
+            if other is not None:
+                self._drop(other)
+
+    def _drop(self, call: Call) -> None:
+        if call.state == "open":
+            self.books.drop(call)
+        elif call.state != "done":
+            left = call.hold is not None and self.books.now >= call.leaves  # a retry that backs off has not left
+            self.books.settle(call, call.hold.amounts if left and call.hold else ZERO, json.dumps({"cancelled": True}))
+            self.cancel(call)
+
+    def cancel(self, call: Call) -> None:
+        """What the world is to drop, once that is on record."""
+        self._cancels.append(call)
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -366,25 +391,3 @@ class Run:
         if said is not None:
             frame.judged.append(said)
         self.give(slot, Result(verdict))
-
-    def _retry(self, call: Call, hold: Hold, error: SatisficeError) -> None:
-        jitter = seed_of(call.seed, (call.attempt,)) / 2**31
-        delay = BACKOFF * 2**call.attempt * (0.5 + jitter / 2)
-        if asked := error.details.get("retry_after"):  # what the provider asks for, within reason
-            delay = max(delay, min(float(asked), LONGEST))
-        again = replace(
-            call,
-            attempt=call.attempt + 1,
-            hold=hold,
-            state="open",
-            delay=delay,
-            leaves=self.books.now + delay,
-            handle=None,
-            came=None,
-        )
-        owner, i = call.slot
-        if isinstance(owner, Fan):
-            owner.children[i] = again
-        else:
-            owner.waiting = again
-        self.books.send(again)

@@ -13,14 +13,16 @@ from .nodes import Reply
 def share(response: Response, n: int, seconds: float, price: Price) -> list[Reply | Exception]:
     """One reply for each of `n` calls that went out together. The first is billed the prompt; completion tokens go
     by choice where they are known, else in equal parts. The parts add up to what `price`, the one in force during the
-    call, charges for the whole call: its prompt sets the tier for all. Fewer choices than asked for fail the rest,
-    unbilled, to be tried again."""
+    call, charges for the whole call (its prompt sets the tier for all), or to what the reply itself says that it cost.
+    Fewer choices than asked for fail the rest, unbilled, to be tried again."""
     choices = response.completions[:n]
     if not choices:
         return [BadCompletion("the provider returned no completion")] * n
     replies: list[Reply | Exception] = []
     usage = response.usage
-    if usage is None:
+    if response.nanos is not None:
+        replies += _reported(response.nanos, usage or Usage(), choices, seconds)
+    elif usage is None:
         replies += [Reply(choice, usage, seconds) for choice in choices]
     elif len(choices) == 1:
         replies.append(Reply(choices[0], usage, seconds, price.cost(usage), price=price.version))
@@ -35,6 +37,17 @@ def share(response: Response, n: int, seconds: float, price: Price) -> list[Repl
             for c, part, nano in zip(choices, parts, nanos, strict=True)
         ]
     return replies + [_missing(n, len(choices)) for _ in range(n - len(choices))]
+
+
+def _reported(nanos: int, usage: Usage, choices: tuple[Completion, ...], seconds: float) -> list[Reply]:
+    """What the call cost by its own word, in equal parts; the first is billed the rest."""
+    parts = [usage] if len(choices) == 1 else [_part(usage, choices, i) for i in range(len(choices))]
+    shares = [nanos // len(choices)] * len(choices)
+    shares[0] = nanos - sum(shares[1:])
+    return [
+        Reply(choice, part, seconds, share, price="reported")
+        for choice, part, share in zip(choices, parts, shares, strict=True)
+    ]
 
 
 def _missing(asked: int, got: int) -> Exception:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from ..budgets.switching import reserve
+from ..budgets.switching import ENOUGH, reserve
 from ..core.amounts import dollars
 from ..core.belief import Terms
 from ..core.effects import Ask
@@ -186,12 +186,13 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
 
 
 def _index(run: Run, outcome: Outcome) -> float | None:
-    """The highest price at which one of the ways that the run last had would be gone on with."""
+    """The highest price at which one of the ways that the run last had would be gone on with, if there were the money
+    for it: what others hold of a shared purse comes back."""
     answer, ways = outcome.answer, run.root.ways
     if answer is not None and answer.reason == "verified":
         return 0.0
     try:
-        return max((reserve(belief, replace(terms, steps=max(terms.steps, 1))) for _, belief, terms in ways))
+        return max((reserve(belief, replace(terms, steps=ENOUGH)) for _, belief, terms in ways))
     except Exception:  # there was no choice, or a belief that cannot say
         return None
 
@@ -252,7 +253,18 @@ def _unasked(run: Run, task: Task, answer: Candidate | None) -> tuple[str, ...]:
         said.append(
             f"the policy was fitted on {', '.join(policy.tokens)}, and {answer.model} answered: P(right) may be off"
         )
-    return tuple(said)
+    return tuple(said) + _strangers(run)
+
+
+def _strangers(run: Run) -> tuple[str, ...]:
+    """Arms that an allocator chose between, where its policy knows other ones only."""
+    known = run.economics.policy.allocation
+    if known is None or run.root.name != "auto" or not run.decisions:
+        return ()
+    arms = [row.name for row in run.decisions[0].alternatives]
+    if len(arms) < 2 or any(arm in known.arms for arm in arms):
+        return ()
+    return (f"the policy knows {', '.join(known.arms)}, and none of these arms: choices were made by declared priors",)
 
 
 def _unused(task: Task, outcome: Outcome) -> tuple[str, ...]:

@@ -74,8 +74,11 @@ class Starter:
         if isinstance(effect, CallTool):
             run.called[effect.tool] += 1
             call.nth = run.called[effect.tool]
-        if run.books.journaled or run.log is not None:
+        if run.books.journaled or run.log is not None or run.caching:
             call.fingerprint = codec.fingerprint(effect)
+        if run.caching and isinstance(effect, Sample):
+            call.draw = run.drawn[call.fingerprint]
+            run.drawn[call.fingerprint] += 1
         entry = run.log.at(path, call.kind, call.fingerprint) if run.log else None
         if entry is not None and self._replayed(call, entry):
             return None
@@ -86,7 +89,7 @@ class Starter:
             return call
         if isinstance(effect, Sample):
             try:
-                worst = run.tariff.quote(effect).worst
+                worst = run.tariff.quote(run.attempts.place(call, effect)).worst
             except Exception as error:
                 run.give(slot, Result(error=error))
                 return None

@@ -13,8 +13,9 @@ from typing import Literal
 from ..core.errors import RunIsActive, StoreError, UnknownName
 from ..core.sqlite_errors import as_store_error
 from .owner import describe, is_alive
+from .store_feedback import MIGRATION
 
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 10.0
 
 Kind = Literal["intent", "reply"]
@@ -62,7 +63,7 @@ _SELECT_RUN = f"SELECT {', '.join(RUN_FIELDS)} FROM runs"
 
 _SCHEMA = (
     "CREATE TABLE meta (version INTEGER NOT NULL)",
-    f"INSERT INTO meta VALUES ({VERSION})",
+    "INSERT INTO meta VALUES (1)",
     """CREATE TABLE runs (
         id TEXT NOT NULL PRIMARY KEY,
         created TEXT NOT NULL,
@@ -94,6 +95,7 @@ _SCHEMA = (
     "CREATE INDEX memory_topic ON memory (scope, topic)",
 )
 
+MIGRATIONS = (MIGRATION,)  # what makes version 2 of version 1, and so on
 as_row_tuple = attrgetter(*ROW_FIELDS)
 _as_run_tuple = attrgetter(*RUN_FIELDS)
 
@@ -134,6 +136,7 @@ def _prepare(connection: sqlite3.Connection, name: str, durable: bool) -> None:
     connection.execute("BEGIN IMMEDIATE")  # fails at once if the file cannot be written
     tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
+        version = 1
         for statement in _SCHEMA:
             connection.execute(statement)
     elif not {"meta", "runs", "rows", "memory"} <= tables:
@@ -143,6 +146,9 @@ def _prepare(connection: sqlite3.Connection, name: str, durable: bool) -> None:
         if not isinstance(version, int) or version > VERSION:
             message = f"{name} has schema {version}, written by a newer satisfice; this one knows up to {VERSION}"
             raise StoreError(message, schema=version)
+    for statements in MIGRATIONS[version - 1 :]:
+        for statement in statements:
+            connection.execute(statement)
     connection.execute("COMMIT")
 
 

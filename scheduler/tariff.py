@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from ..budgets.lengths import Lengths
@@ -67,10 +68,13 @@ class Rate:
     upper: Mapping[str, int] = field(default_factory=dict)
     tight: bool = False
     at_once: int = 0
+    rungs: tuple[str, ...] = ()  # who is asked, by the number of the attempt; empty: itself, as often as the run says
+    fallback: bool = False  # it is only here to be fallen back on
     lengths: dict[str, Lengths] = field(default_factory=dict)  # of this run
     replies: int = 0
     tokens: float = 0.0
     seconds: float = 0.0
+    current: Callable[[], Price] | None = None  # the price of now, of what may turn out dearer than declared
     _applied: tuple[Sample, Params] | None = None
 
     def params(self, sample: Sample) -> Params:
@@ -127,7 +131,13 @@ class PriceList:
         rate = self._default if sample.model is None else self.rates.get(sample.model)
         if rate is None:
             raise UnknownName.of("model", sample.model or "", self.rates)
+        if rate.current is not None:
+            rate.price = rate.current()
         return rate
+
+    def rungs(self, sample: Sample) -> tuple[str, ...]:
+        """The models that the sample goes to, by the number of the attempt; empty where nobody said."""
+        return self.rate(sample).rungs
 
     def quote(self, sample: Sample) -> Quote:
         """Raises `BadQuery` for a prompt that no tokenizer can fit into the context."""
@@ -162,7 +172,8 @@ class PriceList:
 
     def dearest(self, sample: Sample) -> float:
         """Expected dollars of this call at the dearest allowed model."""
-        return max(_expected(rate, *self._bounds(rate, sample)) for rate in self.rates.values())
+        named = [rate for rate in self.rates.values() if not rate.fallback]
+        return max(_expected(rate, *self._bounds(rate, sample)) for rate in named)
 
     @staticmethod
     def _bounds(rate: Rate, sample: Sample) -> tuple[int, int]:
@@ -206,16 +217,34 @@ def price_list(
     lengths: Mapping[str, Mapping[str, int]] | None = None,
     tight: bool = False,
 ) -> PriceList:
-    """The tariff of a request that allows these models. `lengths`: learned upper quantiles by model and kind of reply;
+    """The tariff of a request that allows these models, and of those that they fall back on. `lengths`: learned
+    upper quantiles by model and kind of reply;
     `tight`: calls are held at them. Raises as `Catalog.entry` does."""
     rates = {}
-    for name in names:
+    own = {name: _asked_after(catalog, name) for name in names}
+    further = dict.fromkeys(other for others in own.values() for other in others)
+    for name in dict.fromkeys((*names, *further)):
         entry = catalog.entry(name)
         apply = entry.apply if entry.params or entry.max_output else None
         rate = Rate(entry.price, name, entry.context, entry.batch, entry.timeout, apply, guesses.get(name))
         rate.upper, rate.tight, rate.at_once = (lengths or {}).get(name, {}), tight, entry.concurrency or 0
+        if entry.price.per_call and not entry.price.prompt + entry.price.completion:  # an agent's
+            rate.current = partial(_price_of, catalog, name)
+        rate.fallback = name not in own
+        tried = [(each, catalog.entry(each).limits.retries) for each in (name, *own.get(name, ()))]
+        rate.rungs = tuple(each for each, retries in tried for _ in range(retries + 1))
         rates[name] = rate
     return PriceList(rates)
+
+
+def _price_of(catalog: Catalog, name: str) -> Price:
+    return catalog.entry(name).price
+
+
+def _asked_after(catalog: Catalog, name: str) -> tuple[str, ...]:
+    """The fallbacks of a model, pools unrolled, without itself."""
+    fallbacks = catalog.entry(name).limits.fallbacks
+    return tuple(other for other in catalog.expand(fallbacks) if other != name) if fallbacks else ()
 
 
 @dataclass(slots=True)

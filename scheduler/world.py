@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import anyio
-
 from ..budgets.prices import Price
 from ..core.completions import Model
 from ..core.effects import Ask
 from ..core.errors import BadCompletion
 from .accounting import Account
+from .dispatch.desk import Desk
 from .events import Event
 from .journal import Row
 from .nodes import Reply
@@ -48,7 +47,7 @@ class World:
     scopes: Mapping[str, str] = field(default_factory=dict)
     on_ask: OnAsk | None = None
     on_event: OnEvent | None = None
-    limiter: Callable[[str], anyio.CapacityLimiter | None] | None = None
+    desk: Desk | None = None  # where its calls wait for their turns; None: they leave at once
     account: Account | None = None  # what the run is charged to, beside its own purse
 
 

@@ -4,46 +4,16 @@ request. `experiments.gating` fits one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from math import exp, isfinite, log1p
+from math import exp, isfinite
 from zlib import crc32
 
+from ..budgets.features import BUCKETS, PLAIN
+from ..budgets.features import gate_features as features
 from ..core.errors import CallerError
-from ..core.task import KINDS, Task
+from ..core.task import Task
 
-BUCKETS = 32  # of hashed words
-_WORD = re.compile(r"[a-z]{2,}")
-_MATHS = re.compile(r"[+*/=^<>%\u221a\u2211\u222b]|\\frac|\bhow (?:many|much)\b", re.I)
-_CODE = re.compile(r"```|\bdef |\bclass |\breturn\b|[{};]|=>|->|\w\(\)")
-PLAIN = 8 + len(KINDS)  # features that are no hashed words
-
-
-def features(task: Task, buckets: int = BUCKETS) -> tuple[float, ...]:
-    """What a gate sees of a question, (PLAIN + buckets,), each within about [0, 1]: a constant, the kind of answer,
-    length, lines, digits, capitals, marks of mathematics and of code, choices, and how often words of each hash come,
-    beside the square root of their number."""
-    text = task.query
-    length = max(1, len(text))
-    plain = (
-        1.0,
-        *(float(task.contract.kind == kind) for kind in KINDS),
-        log1p(length) / 10,
-        min(1.0, text.count("\n") / 20),
-        sum(c.isdigit() for c in text) / length,
-        sum(c.isupper() for c in text) / length,
-        min(1.0, len(_MATHS.findall(text)) / 5),
-        min(1.0, len(_CODE.findall(text)) / 5),
-        min(1.0, len(task.contract.choices) / 5),
-    )
-    if not buckets:
-        return plain
-    counts = [0.0] * buckets
-    words = _WORD.findall(text.lower())[:2000]
-    for word in words:
-        counts[crc32(word.encode()) % buckets] += 1.0
-    scale = max(1.0, len(words) ** 0.5)
-    return (*plain, *(count / scale for count in counts))
+__all__ = ["BUCKETS", "PLAIN", "Gate", "features", "ranking", "softmax"]
 
 
 @dataclass(frozen=True, slots=True)

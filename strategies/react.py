@@ -13,6 +13,7 @@ from ..core import templates
 from ..core.belief import Belief
 from ..core.completions import Message, Params
 from ..core.effects import Choose, Effect, Option, Sample
+from ..core.errors import CallerError, UnknownName
 from ..core.plans import Answer, Plan
 from ..core.task import Candidate, Task
 from ..core.tools import ToolSpec
@@ -36,6 +37,9 @@ class React:
     told to answer. `shown`: most characters of a result that it sees; `most_chars`: of all turns together, beyond which
     the oldest observations are left out. `format_errors`: replies in a row with neither call nor answer.
 
+    `tools`: the names of those that it may call, of all that the request has (none named: all of them), so that sets of
+    tools can be weighed against each other as arms.
+
     Tools are called in text ("Action: name(arguments)"), which every model can write: the tool calling of providers is
     not used. Each tool's policy and budget hold; one with the policy "ask" waits for a person. An answer that an exact
     check refutes is told to the model, which then goes on. A readable answer outside the form is kept, and given where
@@ -48,6 +52,7 @@ class React:
     shown: int = 4_000
     most_chars: int = 24_000
     format_errors: int = 3
+    tools: tuple[str, ...] = ()
     name: ClassVar[str] = "react"
     pays: ClassVar[str] = "where a tool knows or computes what the model does not: each step costs a call"
 
@@ -55,17 +60,34 @@ class React:
         """Raises `CallerError`."""
         for name in ("steps", "shown", "most_chars", "format_errors"):
             whole(f"react: {name}", getattr(self, name))
+        given: Any = self.tools
+        names = (given,) if isinstance(given, str) else tuple(given)
+        if not all(isinstance(name, str) and name for name in names):
+            raise CallerError(f"react: tools={given!r}: expected names of tools")
+        object.__setattr__(self, "tools", names)
         check_model("react", "model", self.model)
         parameters("react: params", self.params)
 
     def needs(self, task: Task) -> tuple[Effect[Any], ...]:
+        task = self._equipped(task)
         usable = [spec for spec in task.tools if spec.policy != "forbid"]
         start = _Transcript(task, usable, self.most_chars)
         return (self._sample(task, start.messages(last=True)), *checks_of(task))
 
     def __call__(self, task: Task) -> Plan[Answer]:
-        """Raises `BadQuery` for a task without tools."""
+        """Raises `BadQuery` for a task without tools, `UnknownName` for a tool that it does not have."""
+        task = self._equipped(task)
         return self._plan(task, Toolbelt.of(task, self.shown))
+
+    def _equipped(self, task: Task) -> Task:
+        """The task with the tools that may be called here."""
+        if not self.tools or not task.tools:
+            return task
+        known = {spec.name: spec for spec in task.tools}
+        for name in self.tools:
+            if name not in known:
+                raise UnknownName.of("tool", name, known)
+        return replace(task, tools=tuple(known[name] for name in dict.fromkeys(self.tools)))
 
     def _sample(self, task: Task, messages: tuple[Message, ...]) -> Sample:
         asked = replace(task, contract=Turns.of(task.contract, task.tools))

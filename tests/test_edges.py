@@ -185,8 +185,6 @@ async def test_calls_that_wait_for_a_place_are_not_billed_when_they_are_cancelle
             return Answer(next(c for c in won if c))
 
     made = engine(ScriptedModel(["Answer: 7"]))
-    made._limiters["m"] = anyio.CapacityLimiter(1)
-    made._limiter = made._limiters.get  # type: ignore[method-assign]
     entry = made.catalog.entry
     from dataclasses import replace
 

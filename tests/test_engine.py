@@ -224,7 +224,7 @@ async def test_a_batch_settles_each_of_its_calls() -> None:
 
 
 async def test_a_batch_that_comes_back_short_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satisfice.scheduler.run.BACKOFF", 0.001)
+    monkeypatch.setattr("satisfice.scheduler.dispatch.attempts.BACKOFF", 0.001)
     model = ScriptedModel(lambda request, index: Response((Completion("Answer: 1"),), Usage(10, 2)))
     async with engine(model, batch=4) as e:
         solution = await e.solve("q", budget=1, answer="number", strategy=SelfConsistency(samples=4))
@@ -232,7 +232,7 @@ async def test_a_batch_that_comes_back_short_is_completed(monkeypatch: pytest.Mo
 
 
 async def test_a_hanging_call_times_out_is_billed_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satisfice.scheduler.run.BACKOFF", 0.001)
+    monkeypatch.setattr("satisfice.scheduler.dispatch.attempts.BACKOFF", 0.001)
     calls = 0
 
     class Once:

@@ -556,6 +556,6 @@ async def test_replies_that_were_cut_do_not_teach_that_replies_are_short() -> No
         strategy = SelfConsistency(samples=10, params=Params(max_tokens=512, least_tokens=16))
         for _ in range(12):
             await e.solve("q", budget=Budget(tokens=1500), answer="number", strategy=strategy)
-        upper = e._habits.upper(("m",), e.policy, 0.9)
+        upper = e.habits.upper(("m",), e.policy, 0.9)
     assert min(model.asked) < 400
     assert upper["m"]["answer"] > 400

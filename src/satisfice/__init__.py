@@ -49,12 +49,16 @@ if TYPE_CHECKING:
         BudgetError,
         BudgetTooSmall,
         CallerError,
+        CircuitOpen,
         GatherFailed,
         JournalMismatch,
+        Killed,
         LedgerConflict,
         MissingExtra,
         MissingKey,
+        ModelBusy,
         ModelError,
+        ModelKilled,
         ModelRefused,
         ModelTimeout,
         ModelUnavailable,
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from .models.settings import Settings
     from .scheduler.api import asolve, averify, solve, verify
     from .scheduler.decisions import Decision
+    from .scheduler.dispatch.switches import Switch
     from .scheduler.engine import Engine
     from .scheduler.events import Decided, Ended, Event, Received, Sent, Started, Waiting
     from .scheduler.mcp_tools import mcp_tools
@@ -141,8 +146,9 @@ _HOMES = {
     "core.belief": "Belief Continuation Priors Terms",
     "core.completions": "Completion Cut Message Model Params Request Response Usage",
     "core.effects": "Ask CallTool Choice Choose Effect Gather Offer Option Race Recall Remember Sample Score Within",
-    "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError GatherFailed "
-    "JournalMismatch LedgerConflict MissingExtra MissingKey ModelError ModelRefused ModelTimeout ModelUnavailable "
+    "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError CircuitOpen "
+    "GatherFailed JournalMismatch Killed LedgerConflict MissingExtra MissingKey ModelBusy ModelError ModelKilled "
+    "ModelRefused ModelTimeout ModelUnavailable "
     "NoAnswer NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError "
     "TraceMiss UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
@@ -156,6 +162,7 @@ _HOMES = {
     "models.settings": "Settings",
     "scheduler.api": "asolve averify solve verify",
     "scheduler.decisions": "Decision",
+    "scheduler.dispatch.switches": "Switch",
     "scheduler.engine": "Engine",
     "scheduler.events": "Decided Ended Event Received Sent Started Waiting",
     "scheduler.mcp_tools": "mcp_tools",

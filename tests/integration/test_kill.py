@@ -56,7 +56,7 @@ BACKENDS = ["asyncio", "trio"]
 
 @pytest.fixture(autouse=True)
 def _no_pause_before_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satisfice.scheduler.run.BACKOFF", 0.0005)
+    monkeypatch.setattr("satisfice.scheduler.dispatch.attempts.BACKOFF", 0.0005)
 
 
 def ask(text: str, task: Task | None = None) -> Sample:

@@ -15,8 +15,11 @@ from .output import fail, wants_json
 
 _COMMANDS = {
     "solve": ("solving", "Answer one query within a budget."),
+    "plan": ("planning", "What a query would bring at every price, before anything is spent."),
     "verify": ("verifying", "Is an answer right? Put it before verifiers."),
-    "runs": ("runs", "List, show, resume and answer runs."),
+    "runs": ("runs", "List, show, explain, resume and judge runs."),
+    "kill": ("killing", "Stop what runs: all, a tenant, a key, a strategy, a model."),
+    "revive": ("killing", "Let run again what was stopped."),
     "ledger": ("ledger", "Accounts: limits, statements, reconciliation."),
     "strategies": ("listings", "The ways to think that can be named."),
     "verifiers": ("listings", "The verifiers that can be named, and their settings."),
@@ -110,7 +113,7 @@ def main() -> None:
 
 
 def exit_code(error: SatisficeError) -> int:
-    """2 the call is wrong, 3 the budget, 4 the model, 5 no answer, 6 a store, 1 anything else."""
+    """2 the call is wrong, 3 the budget, 4 the model, 5 no answer, 6 a store, 7 a kill switch, 1 anything else."""
     from ..core import errors
 
     cause = str((error.details.get("cause") or {}).get("code", ""))
@@ -123,5 +126,6 @@ def exit_code(error: SatisficeError) -> int:
         (errors.ModelError, 4),
         (errors.NoAnswer, 5),
         (errors.StoreError, 6),
+        (errors.Killed, 7),
     )
     return next((code for kind, code in codes if isinstance(error, kind)), 1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..core.errors import CallerError
+from ..scheduler.feedback import told
 from ..scheduler.log import Log
 from ..scheduler.spec import checks_needed, tools_needed
+from ..scheduler.store_feedback import said
 from .interrupting import finished, interruptible, late_code
 from .output import emit, json_option, spent_said, table, usd
 from .solving import checked, reply_hint, show, tooled
@@ -40,6 +43,10 @@ def runs() -> None:
     satisfice runs show r2611216c2d
     satisfice runs resume r2611216c2d
     satisfice runs answer r2611216c2d "yes"
+    satisfice runs show r2611216c2d --explain
+    satisfice runs feedback r2611216c2d --correct
+    satisfice runs feedback --summary
+    satisfice runs overhead --since 7d
     """
 
 
@@ -94,16 +101,22 @@ def list_(limit: int, status: Any, config: str | None, as_json: bool) -> None:
 
 @runs.command("show")
 @click.argument("run")
+@click.option("--explain", is_flag=True, help="Each choice in words: what was known, what there was, what came of it.")
 @config_option
 @json_option
-def show_run(run: str, config: str | None, as_json: bool) -> None:
+def show_run(run: str, explain: bool, config: str | None, as_json: bool) -> None:
     """One run: its result, its decisions and every call. RUN may be the beginning of an id."""
 
     async def work(engine: Any) -> Any:
         record = await engine.journal.find(run)
-        return await engine.journal.load(record.id)
+        return (*await engine.journal.load(record.id), await engine.journal.trail(record.id))
 
-    record, rows = _with_engine(config, work)
+    record, rows, words = _with_engine(config, work)
+    if explain:
+        from .explaining import explained, tell
+
+        tell(explained(record, rows, words), as_json)
+        return
     result = json.loads(record.result) if record.result else {}
     data = {
         "id": record.id,
@@ -113,6 +126,7 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
         "query": record.query,
         "spec": json.loads(record.spec),
         "result": result,
+        "feedback": [told(word).to_dict() for word in words],
         "rows": [
             {
                 "path": r.path,
@@ -148,6 +162,8 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
         )
     if result.get("stop_said"):
         click.echo(f"why: {result['stop_said']}")
+    if words:
+        click.echo(f"feedback: {said(words[-1].correct)}{f' by {words[-1].by}' if words[-1].by else ''}")
     cells = [
         (
             r.path,
@@ -160,6 +176,50 @@ def show_run(run: str, config: str | None, as_json: bool) -> None:
         for r in rows
     ]
     table(["place", "effect", "row", "s", "held/spent", "what"], cells, right="s held/spent")
+
+
+@runs.command()
+@click.argument("run", required=False)
+@click.option("--correct", "verdict", flag_value="1", help="The answer was right.")
+@click.option("--wrong", "verdict", flag_value="0", help="The answer was wrong.")
+@click.option("--score", "verdict", metavar="0..1", help="How far it was right.")
+@click.option("--by", default="", help="Who says so.")
+@click.option("--note", default="", help="Why, for the record.")
+@click.option("--account", help="The account that the run must have been charged to.")
+@click.option("--revise", is_flag=True, help="Replace what was said before; both stay on record.")
+@click.option("--summary", is_flag=True, help="How well predictions held, over all that was said.")
+@config_option
+@json_option
+def feedback(
+    run: str | None, summary: bool, verdict: str | None, config: str | None, as_json: bool, **more: Any
+) -> None:
+    """Say whether a run's answer was right, at any time after it. Predictions of its arms learn from it.
+
+    \b
+    satisfice runs feedback r2611216c2d --correct
+    satisfice runs feedback r2611216c2d --wrong --by ann --note "off by one"
+    satisfice runs feedback --summary
+    """
+    from .telling import give, summarise
+
+    if summary:
+        if run or verdict:
+            raise CallerError("--summary is about all runs: give no run, and no verdict")
+        summarise(_with_engine(config, lambda engine: engine.journal.given()), as_json)
+        return
+    give(run, verdict, more, lambda work: _with_engine(config, work), as_json)
+
+
+@runs.command()
+@click.option("--since", metavar="WHEN", help="Only runs since then: 2026-11-22, 24h, 7d, 2w.")
+@config_option
+@json_option
+def overhead(since: str | None, config: str | None, as_json: bool) -> None:
+    """How many seconds of each finished request were our own: those in which no call was under way."""
+    from .overhead import measured, since_of, tell
+
+    moment = since_of(since, datetime.now(UTC))
+    tell(measured(_with_engine(config, lambda engine: engine.journal.overheads(moment))), as_json)
 
 
 @runs.command()

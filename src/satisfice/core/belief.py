@@ -97,15 +97,6 @@ class Chain:
     kept: float = 1.0
 
 
-class Allocation(Protocol):
-    """What is known of several arms together, as far as this layer needs to know."""
-
-    @property
-    def fitted(self) -> bool:
-        """Whether a bank was asked."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Priors:
     """What is believed before the first sample, declared or fitted (`fit(bank)`).
@@ -136,8 +127,8 @@ class Priors:
     kinds: tuple[tuple[float, float, int, float, float], ...] = ()
     stops: str = field(default="", repr=False)
     chains: Mapping[str, Chain] = field(default_factory=dict)
-    shifts: Mapping[str, float] = field(default_factory=dict)
     allocation: Any = None
+    shifts: Mapping[str, float] = field(default_factory=dict)
 
     def channel(self, verifier: str) -> Channel:
         return self.channels.get(verifier, UNMEASURED)

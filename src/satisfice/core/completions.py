@@ -120,11 +120,15 @@ class Completion:
 @dataclass(frozen=True, slots=True)
 class Response:
     """`request.n` completions and what they used. `usage` is None where the provider did not say: the call is
-    then billed at its hold. `model` is the name that the provider reports."""
+    then billed at its hold. `model` is the name that the provider reports, `nanos` what the call cost in nano-dollars,
+    where it says so: that is billed instead of what the price list makes of the tokens. `pause`: seconds that its
+    rate-limit headers ask all callers to wait before the next call."""
 
     completions: tuple[Completion, ...]
     usage: Usage | None
     model: str = ""
+    nanos: int | None = None
+    pause: float = 0.0
 
 
 class Model(Protocol):

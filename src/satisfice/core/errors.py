@@ -12,13 +12,19 @@ SatisficeError
 |  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
 |- BudgetError             the money is not there
 |  |- BudgetTooSmall         not even one call fits (says what one costs)
-|  `- UnpricedModel          no price known: refused, not guessed
+|  |- UnpricedModel          no price known: refused, not guessed
+|  |- QueueFull              too many requests wait already (says how many)
+|  `- TooLate                it cannot be served by its deadline (says when it could be)
 |- ModelError              the provider failed
 |  |- ModelUnavailable       down, overloaded, rate limited (worth retrying)
+|  |  |- ModelBusy              no turn within the longest wait: not sent
+|  |  |- CircuitOpen            it failed too often just now (says when it is tried again)
+|  |  `- ModelKilled            switched off by a person
 |  |- ModelTimeout           no reply in time (worth retrying, billed)
 |  |- MissingKey             no credentials (names the variable)
 |  |- ModelRefused           the provider rejects this request
 |  `- BadCompletion          an empty or malformed reply (billed)
+|- Killed                  a person has stopped it: global, a tenant, a key, a strategy (names the run)
 |- GatherFailed            too few branches survived
 |- ToolError               a tool raised, or is not known
 |- NoAnswer                the run ended and has nothing to show
@@ -122,19 +128,49 @@ class UnpricedModel(BudgetError):
     code = "unpriced_model"
 
 
+class QueueFull(BudgetError):
+    """As many requests wait as may."""
+
+    code = "queue_full"
+
+
+class TooLate(BudgetError):
+    """A request that cannot be served by its deadline. `details["earliest"]`: in how many seconds it could be; None:
+    nobody knows."""
+
+    code = "too_late"
+
+
 class ModelError(SatisficeError):
     """The provider failed. `transient` says whether the same call may work a moment later,
-    `sent` whether the provider may bill for it (then the hold is posted, not voided)."""
+    `sent` whether the provider may bill for it (then the hold is posted, not voided), `skip` that this model is of
+    no use for now, so that the next fallback is asked at once."""
 
     code = "model"
     transient = False
     sent = True
+    skip = False
 
 
 class ModelUnavailable(ModelError):
     code = "model_unavailable"
     transient = True
     sent = False
+
+
+class ModelBusy(ModelUnavailable):
+    code = "model_busy"
+    transient, skip = False, True
+
+
+class CircuitOpen(ModelUnavailable):
+    code = "model_circuit_open"
+    transient, skip = False, True
+
+
+class ModelKilled(ModelUnavailable):
+    code = "model_killed"
+    transient, skip = False, True
 
 
 class ModelTimeout(ModelError):
@@ -154,6 +190,12 @@ class ModelRefused(ModelError):
 
 class BadCompletion(ModelError):
     code = "bad_completion"
+
+
+class Killed(SatisficeError):
+    """A kill switch is on. `details`: level, name, reason, by, at, and run where one was under way."""
+
+    code = "killed"
 
 
 class GatherFailed(SatisficeError):

@@ -72,7 +72,7 @@ class Candidate:
     Both are None where the completion holds no answer. `tokens` is the number of its tokens where the provider said,
     `logprobs` their natural-log probabilities and `alternatives` what could have stood in their place, where
     `Params(logprobs=True, top_logprobs=k)` asked for them. `path` is the effect's place in the run. A `thought` is a
-    completion that was asked for on the way to an answer, and is none itself.
+    completion that was asked for on the way to an answer, and is none itself. `cached`: the reply was known already.
     """
 
     text: str
@@ -87,6 +87,7 @@ class Candidate:
     tokens: int | None = None
     spent: Amounts = ZERO
     thought: bool = False
+    cached: bool = False
 
 
 @dataclass(frozen=True)

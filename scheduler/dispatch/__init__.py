@@ -1,0 +1,1 @@
+"""How calls leave: turns, breakers, fallbacks, hedges, a cache, and switches that stop them."""
