@@ -1,6 +1,6 @@
 """Learning from feedback: what is given up beside the best choices, with and without exploring, and after a drift.
 
-python benchmarks/learning.py [--worlds 60] [--requests 1000] [--parquet selfreflection_mcqa_9models.parquet]
+python benchmarks/learning.py [--worlds 40] [--requests 600] [--parquet selfreflection_mcqa_9models.parquet]
 
 Simulated: five arms at declared prices. The policy's logit of each is off by N(0, 0.6) that all share and N(0, 1) of
 its own, and nobody knows by how much; the features of a question move all arms alike. A request buys one draw of the
@@ -54,14 +54,14 @@ class Chooser:
     def choose(self, bases: Sequence[float], costs: Sequence[float], worth: float, random: Random, nth: int) -> int:
         """The arm; -1 for none."""
         names = [str(i) for i in range(self.arms)]
-        known = [self.joint.shift(name) for name in names]
-        nets = self._nets(bases, [s.mean for s in known], costs, worth)
+        nets = self._nets(bases, self.joint.means(names), costs, worth)
         best = chosen = _best(nets)
         if self.kind == "thompson":
             if Allowance(self.much, round(self.spent * NANO), round(self.lost * NANO)).left > 0:
                 drawn = self.joint.drawn(nth, names)
                 chosen = _best(self._nets(bases, [drawn[name] for name in names], costs, worth))
         elif self.kind == "ucb":
+            known = [self.joint.shift(name) for name in names]
             chosen = _best(self._nets(bases, [s.mean + self.much * s.sd for s in known], costs, worth))
         elif self.kind == "epsilon" and random.random() < self.much:
             chosen = random.randrange(self.arms)
@@ -143,7 +143,7 @@ def simulate(worlds: int, requests: int) -> None:
             scale = 2000 / requests
             base = [scale * (a + b) / 2 for a, b, _ in found["epsilon-greedy 5%"]]
             for name, rows in found.items():
-                first, second = ([scale * row[i] for row in rows] for i in (0, 1))
+                first, second = [scale * row[0] for row in rows], [scale * row[1] for row in rows]
                 saved = [b - (x + y) / 2 for b, x, y in zip(base, first, second, strict=True)]
                 explores = mean(row[2].explored for row in rows) / requests
                 share = mean(row[2].lost / row[2].spent for row in rows)
@@ -254,9 +254,9 @@ def _stream(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=60)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--worlds", type=int, default=40)
+    parser.add_argument("--requests", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--worth", type=float, nargs="*", default=[0.02, 0.1, 0.5])
     parser.add_argument("--parquet")
     given = parser.parse_args()

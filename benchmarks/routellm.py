@@ -44,6 +44,7 @@ from satisfice.experiments.routing import (
 WEAK, STRONG = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 RERUN = "Mixtral-8x7B-Instruct-v0.1"
 PRICE = 0.6e-6  # dollars a token, Mixtral's in the first file, for a rerun that has none
+SAME = 300  # characters: questions on one passage begin alike, and so do they all where the task is put in many words
 WORDS = ((inf, 100.0), (inf, 500.0))
 
 
@@ -69,7 +70,7 @@ def read(path: Path, dataset: str) -> Data:
     pair = Pair(
         *([row[q]["correct"] for q in both] for row in (weak, strong)),
         *([row[q]["cost_usd"] for q in both] for row in (weak, strong)),
-        [plain(weak[q]["question"])[:80] for q in both],
+        [plain(weak[q]["question"])[:SAME] for q in both],
     )
     texts, answers = [weak[q]["question"] for q in both], [weak[q]["answer"] or "" for q in both]
     examples = Examples.made(("weak", "strong"), tasks, draws, folds)

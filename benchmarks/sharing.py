@@ -5,8 +5,9 @@
 
 `draws`: every draw costs the same, and a batch of all questions may make n of them on average. The allocation is the
 code of `solve_many` (`scheduler.many.greedy`); its parts are runs of `SelfConsistency` by the replay driver. Every
-question is judged by a policy fitted on the other folds. `dollars`: `Engine.solve_many` itself, over a model that replays
-the recorded draws and bills their recorded tokens, one batch for each fold and a policy fitted on the other folds.
+question is judged by a policy fitted on the other folds. `dollars`: `Engine.solve_many` itself, over a model that
+replays the recorded draws and bills their recorded tokens, one batch for each fold and a policy fitted on the other
+folds.
 
 Baselines on the same orders of the draws: uniform n; the best mixture of uniform n's at the same spend (the envelope of
 their curve); and an oracle that knows each question's curve of accuracy by n, averaged over its orders, and shares the
@@ -166,7 +167,9 @@ def mixed(curves: Any, costs: Any, usd: Any) -> Any:
 
 def oracle(curves: Any, costs: Any, usd: float) -> float:
     """Mean accuracy where each question's own curve is known, at `usd` in all."""
-    return relaxed([Envelope.of(zip(c, v, strict=True)) for c, v in zip(costs, curves, strict=True)], usd).value / len(curves)
+    return relaxed([Envelope.of(zip(c, v, strict=True)) for c, v in zip(costs, curves, strict=True)], usd).value / len(
+        curves
+    )
 
 
 @main.command("draws")

@@ -38,8 +38,8 @@ class ArmPolicy(BaseModel):
 class EasePolicy(BaseModel):
     """How many standard deviations easier than the mean a question is, by its features (of this `version` of
     `budgets.features`) and its topic: `gain` * (base + weights . features + topics[topic]). `told`: the share of the
-    variance of ease that this told of questions held out. `alone`: (base, weights) for a topic that is not known, fitted
-    without topics (`told_alone`)."""
+    variance of ease that this told of questions held out. `alone`: (base, weights) for a topic that is not known,
+    fitted without topics (`told_alone`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,12 +54,12 @@ class EasePolicy(BaseModel):
 
     def __call__(self, seen: tuple[float, ...], topic: str) -> float:
         """The ease of a question; without features, or with those of another version, what its topic tells."""
-        fits = len(seen) == len(self.weights)
+        fits, told = len(seen) == len(self.weights), 0.0
         if topic in self.topics:
-            return self.gain * (self.topics[topic] + (self.base + sum(map(mul, self.weights, seen)) if fits else 0.0))
-        if not fits or not self.alone:
-            return 0.0
-        return self.gain * (self.alone[0] + sum(map(mul, self.alone[1:], seen)))
+            told = self.topics[topic] + (self.base + sum(map(mul, self.weights, seen)) if fits else 0.0)
+        elif fits and self.alone:
+            told = self.alone[0] + sum(map(mul, self.alone[1:], seen))
+        return self.gain * told
 
 
 class AllocationPolicy(BaseModel):
@@ -67,7 +67,8 @@ class AllocationPolicy(BaseModel):
     `middle`, `again`: see `budgets.portfolio_world.World`).
     `curve` (b0, b1, sd) stands in for arms that are not known: their bias by what they cost relative to the cheapest.
     `ease`: what features tell of a question; `weights`: how
-    often it is how much easier than that (empty: as a normal distribution says). `provenance` tells what it was fitted on, and how well it predicted what was held out."""
+    often it is how much easier than that (empty: as a normal distribution says). `provenance` tells what it was fitted
+    on, and how well it predicted what was held out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

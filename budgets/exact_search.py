@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd, inf, prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..core.belief import STOP, Continuation
 from .beliefs import WIDEST
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
 
 DRAWS = 128  # of one arm that are looked ahead
-STATES, SIZES = 60_000, 8  # of the dynamic programme; sizes of a wave that are tried
-LONGEST, SHORT = 32, 8  # purchases of a rollout; arms that are rolled out, those of the highest index
+STATES, SIZES = 6_000, 8  # of the dynamic programme; sizes of a wave that are tried
+LONGEST, SHORT = 16, 6  # purchases of a rollout; arms that are rolled out, those of the highest index
 NOTHING = 1e-9  # a net below it is none
 SURER = 0.5  # standard errors that a course must be worth more than nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Buy:
+class Buy(NamedTuple):  # many are made for each decision, and hashed: a tuple is the quickest to do so
     """A way to buy: `draws` draws of an arm of the world for `cost` dollars and, a wave of them, `seconds`; at most
     `most` times. `share`: of the purse, at its worst."""
 
@@ -57,9 +56,9 @@ class Move:
 class Search:
     """One search. An axis is an arm of the world that can still be bought, in units of its smallest purchases.
 
-    `weights`: of the classes after what has failed, sum 1. `missed[axis]`: P(units more fail | class), (classes, depth +
-    1). `depths`: how many units an axis can go. `shares`: of the classes before anything failed; `questions`: how many
-    those are shares of (0: declared)."""
+    `weights`: of the classes after what has failed, sum 1. `missed[axis]`: P(units more fail | class), (classes,
+    depth + 1). `depths`: how many units an axis can go. `shares`: of the classes before anything failed; `questions`:
+    how many those are shares of (0: declared)."""
 
     buys: tuple[Buy, ...]
     weights: Any

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from math import isfinite, log1p
 from threading import Lock
 from zlib import crc32
@@ -89,11 +88,11 @@ def features(task: Task, buckets: int = HASHED) -> tuple[float, ...]:
         return marks
     scale = max(1.0, len(words)) ** -0.5
     counts, half = [0.0] * buckets, scale / 2
-    codes = [*map(crc32, words)]
-    for code in codes:
+    before = 0
+    for code in map(crc32, words):
         counts[code % buckets] += scale
-    for code, then in pairwise(codes):
-        counts[(code // 3 ^ then) % buckets] += half  # the same two words the other way round are another pair
+        counts[(before ^ code) % buckets] += half
+        before = code >> 1  # the same two words the other way round are another pair
     return (*marks, *counts)
 
 

@@ -98,6 +98,13 @@ class Joint:
         mean, cov = float(self._mean[0] + self._mean[at]), self._cov
         return replace(self._notes[arm], mean=mean, sd=sqrt(cov[0, 0] + 2 * cov[0, at] + cov[at, at]))
 
+    def means(self, arms: Iterable[str]) -> list[float]:
+        """The mean shift of each arm, as `shift` has it."""
+        if self._cov is None:
+            return [0.0 for _ in arms]
+        parts: list[float] = self._mean.tolist()
+        return [parts[0] + parts[self._places[arm]] if arm in self._places else parts[0] for arm in arms]
+
     @property
     def arms(self) -> tuple[str, ...]:
         """Those that have labels."""

@@ -11,19 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..core.belief import STOP, Belief, Continuation, Terms
+from ..core.belief import STOP, Continuation, Terms
 from .evidence import Evidence
 from .portfolio_world import State, Tables, World, next_right, state
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .portfolio_ahead import Floats, Places
 
 NOTHING = 1e-9  # a gain below it is none
-SHORT, DEEP = 5, 4  # arms that are looked at two purchases ahead, and three
-ALWAYS = False
-DEPTH = 3
+SHORT, DEEP = 6, 5  # arms that are looked at two purchases ahead, and three
 WIDE = 1 << 20
 CHEAPER = 6  # prices that are tried for what was rejected
 
@@ -141,64 +137,54 @@ def _world(terms: Terms) -> World:
 def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
     import numpy as np
 
-    from .portfolio_ahead import ahead, root, shop_of
+    from .portfolio_ahead import ahead, draws, root, shop_of
 
     first, n = terms[0], len(terms)
     costs = [one.cost for one in terms]
     tables = portfolio.tables(first, tuple(costs))
     at = portfolio.state(first, tables)
-    spent, steps = np.array(costs), np.array([one.steps for one in terms])
-    if first.per_second:
-        spent = spent + first.per_second * np.array([one.seconds for one in terms])
-    can = steps > 0
-    if portfolio.left:
-        left = np.array(portfolio.left)
-        can &= left > 0
-    which, now = np.flatnonzero(can), _now(at, first)
-    if not len(which) or 1.0 - now <= first.price * spent[which].min():  # no more than that can be gained
+    each = np.array((costs, [one.seconds for one in terms]))
+    steps = np.array([one.steps for one in terms])
+    left = np.array(portfolio.left) if portfolio.left else np.full(n, WIDE)
+    which, now = np.flatnonzero((steps > 0) & (left > 0)), _now(at, first)
+    each = each[:, which]
+    price = first.price * (each[0] + first.per_second * each[1] if first.per_second else each[0])
+    if not len(which) or 1.0 - now <= price.min():  # no more than that can be gained
         return (STOP,) * n
-    spent = spent[which]
-    most = at.own.sum(axis=1)[which] + left[which] if portfolio.left else np.full(len(which), float(WIDE))
-    after = ((steps[which] - 1.0) * spent >= spent[:, None]).astype(float)
-    shop = shop_of(tables, which, first.price * spent, portfolio.choices, first.wrong, after, most)
-    net, bought = ahead(root(at, tables, which), shop, 1)
-    nets, counts, places = net[0] - now, [(which, bought[0])], np.zeros(len(which), dtype=np.int64)
-    for depth, widest in ((2, SHORT), (3, DEEP)):
-        if depth > DEPTH or (depth == 3 and nets.max() > NOTHING and not ALWAYS):
-            break
-        short = _short(widest, nets, -shop.mu @ tables.weights, -(nets + shop.price) / shop.price) if len(nets) > widest else np.arange(len(nets))
-        net, bought = ahead(root(at, tables, which[short]), shop.only(short), depth)
+    purse = (steps[which] - 1.0) * each[0]  # what is left of it after one purchase of each at its own worst
+    after = None if purse.min() >= each[0].max() else purse >= each[0][:, None]
+    most = at.own.sum(axis=1)[which] + left[which]
+    shop = shop_of(tables, which, price, most, each, portfolio.choices, first.wrong, after)
+    here = root(at, tables, which)
+    known = draws(here, shop)
+    net, cost = ahead(here, shop, 1, known)
+    nets, paid = net[0] - now, cost[:, 0]
+    for depth, widest in ((2, SHORT), (3, DEEP)) if len(at.masses) > 1 else ((3, DEEP),):
+        if depth == 3 and len(at.masses) > 1 and nets.max() > NOTHING:
+            break  # three ahead is for what is bought first, and for whether to stop
+        short = _short(widest, nets, price, -shop.mu @ tables.weights)
+        some = here if len(short) == len(which) else root(at, tables, which[short])
+        net, cost = ahead(some, shop.only(short), depth, known.only(short))
         better = net[0] - now > nets[short] + NOTHING
         nets[short[better]] = net[0][better] - now
-        places[short[better]] = len(counts) * WIDE + np.flatnonzero(better)
-        counts.append((which[short], bought[0]))
+        paid[:, short[better]] = cost[:, 0][:, better]
+    good = np.flatnonzero(nets > NOTHING)
+    gains = nets + first.price * (paid[0] + first.per_second * paid[1])
     found: list[Continuation] = [STOP] * n
-    for i in np.flatnonzero(nets > NOTHING).tolist():
-        batch, row = divmod(int(places[i]), WIDE)
-        arms, often = counts[batch]
-        found[which[i]] = _way(float(nets[i]), often[row if batch else i], arms, terms)
+    for i, gain, dollars, wait in zip(which[good].tolist(), gains[good].tolist(), *paid[:, good].tolist(), strict=True):
+        found[i] = Continuation(1, gain, dollars, wait)
     return tuple(found)
 
 
-def _short(most: int, nets: Floats, *others: Floats) -> Places:
-    """The arms of the best nets, and in turn those that are first by something else, lowest first."""
+def _short(most: int, nets: Floats, price: Floats, weak: Floats) -> Places:
+    """Arms that are looked at further: in turn that of the best net, of the best gain for its price, and of the best
+    chance, as a cheap one and a strong one may be good together and neither of them alone."""
     import numpy as np
 
-    ranked = [np.argsort(-nets, kind="stable")[:most].tolist()]
-    ranked += [np.argsort(other, kind="stable")[:most].tolist() for other in others]
-    found = dict.fromkeys(arm for row in zip(*ranked, strict=True) for arm in row)
-    return np.array(list(found)[:most])
-
-
-def _way(net: float, bought: Floats, arms: Places, terms: Sequence[Terms]) -> Continuation:
-    """The course on which each of `arms` is bought so often."""
-    cost = seconds = 0.0
-    for arm, often in zip(arms.tolist(), bought.tolist(), strict=True):
-        if often:
-            cost += often * terms[arm].cost
-            seconds += often * terms[arm].seconds
-    first = terms[0]
-    return Continuation(1, net + first.price * (cost + seconds * first.per_second), cost, seconds)
+    if len(nets) <= most:
+        return np.arange(len(nets))
+    ranked = [order.argsort(kind="stable")[:most].tolist() for order in (-nets, -nets / np.maximum(price, 1e-12), weak)]
+    return np.array(list(dict.fromkeys(arm for row in zip(*ranked, strict=True) for arm in row))[:most])
 
 
 def _now(at: State, terms: Terms) -> float:

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
     Places: TypeAlias = NDArray[np.int64]
+    Flags: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shop:
     """What can be bought: `mu` (s, z), `own`, `kappa` and `weight` (s,), as in `Tables`; `clear` (s,): the chance that
-    a purchase holds an answer; `price` (s,): what a purchase must bring, in value; `after` (s, s): 0 where the second
-    cannot be paid after the first; `most` (s,): how many votes of each arm there may be in all. `choices` and `again`
-    as in `Tables`; `wrong`: what a wrong answer costs."""
+    a purchase holds an answer; `price` (s,): what a purchase must bring, in value; `each` (2, s): dollars and seconds
+    of one; `most` (s,): how many votes of each arm there may be in all; `after` (s, s): False where the second cannot
+    be paid after the first (None: all can). `again` as in `Tables`; `wrong`: what a wrong answer costs."""
 
     mu: Floats
     own: Floats
@@ -35,25 +36,36 @@ class Shop:
     weight: Floats
     clear: Floats
     price: Floats
-    after: Floats
     most: Floats
+    each: Floats
+    after: Flags | None
     again: float
     choices: int
     wrong: float
 
     def only(self, arms: Places) -> Shop:
         """The same with some of the arms."""
-        rows = (self.mu, self.own, self.kappa, self.weight, self.clear, self.price)
-        few = self.after[arms][:, arms], self.most[arms]
-        return Shop(*(row[arms] for row in rows), *few, self.again, self.choices, self.wrong)
+        rows = (self.mu, self.own, self.kappa, self.weight, self.clear, self.price, self.most)
+        after = self.after[arms][:, arms] if self.after is not None else None
+        mu, own, kappa, weight, clear, price, most = (row[arms] for row in rows)
+        each = self.each[:, arms]
+        return Shop(mu, own, kappa, weight, clear, price, most, each, after, self.again, self.choices, self.wrong)
 
 
 def shop_of(
-    tables: Tables, arms: Places, price: Floats, choices: int, wrong: float, after: Floats, most: Floats
+    tables: Tables,
+    arms: Places,
+    price: Floats,
+    most: Floats,
+    each: Floats,
+    choices: int,
+    wrong: float,
+    after: Flags | None = None,
 ) -> Shop:
     """The arms with these places in `tables`; the other arrays are of these arms alone."""
-    rows = (tables.mu, tables.own, tables.kappa, tables.weight, 1.0 - tables.blank)
-    return Shop(*(row[arms] for row in rows), price, after, most, tables.again, choices, wrong)
+    mu, own, kappa, weight = (row[arms] for row in (tables.mu, tables.own, tables.kappa, tables.weight))
+    clear = 1.0 - tables.blank[arms]
+    return Shop(mu, own, kappa, weight, clear, price, most, each, after, tables.again, choices, wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +86,9 @@ def root(state: State, tables: Tables, arms: Places) -> Branches:
     import numpy as np
 
     count = (tables.weight @ state.own)[None]
-    return Branches(state.masses[None, :-1], state.masses[None, -1], state.own[arms].T[None], count, np.ones_like(count))
+    return Branches(
+        state.masses[None, :-1], state.masses[None, -1], state.own[arms].T[None], count, np.ones_like(count)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +108,12 @@ class Draws:
     mass: Floats
     mass_none: Floats
     drawn: Floats
+
+    def only(self, arms: Places) -> Draws:
+        """The same of some of the arms."""
+        first = (self.right[:, :, arms], self.right_none[:, arms], self.over[:, :, arms], self.over_none[:, arms])
+        urn = (self.often[:, :, arms], self.new[:, arms], self.new_none[:, arms])
+        return Draws(*first, *urn, self.mass, self.mass_none, self.drawn[:, arms])
 
 
 def draws(at: Branches, shop: Shop) -> Draws:
@@ -130,8 +150,11 @@ def worth(found: Draws, shop: Shop) -> Floats:
 
     k = found.right.shape[1]
     if not k:
-        return np.maximum(found.right_none - shop.wrong * found.new_none / found.over_none * (
-            found.mass_none[:, None] - found.right_none), 0.0)
+        return np.maximum(
+            found.right_none
+            - shop.wrong * found.new_none / found.over_none * (found.mass_none[:, None] - found.right_none),
+            0.0,
+        )
     wrong = (found.mass[:, :, None] - found.right) / found.over
     if k == 1:
         top, others = wrong[:, 0], np.zeros_like(wrong)
@@ -202,31 +225,32 @@ def branch(at: Branches, found: Draws, shop: Shop) -> Branches:
 
 def ahead(at: Branches, shop: Shop, depth: int, found: Draws | None = None) -> tuple[Floats, Floats]:
     """For each branch and arm, (b, s): the value of the best course of at most `depth` purchases that begins with that
-    arm, in mass, less what it costs; and how often each arm is expected to be bought on it (b, s, s)."""
+    arm, in mass, less what it costs; and (2, b, s): the dollars and seconds that are expected to go into it."""
     import numpy as np
 
     found = found if found is not None else draws(at, shop)
     mass = found.mass.sum(axis=1) + found.mass_none
-    s = len(shop.own)
+    paid = shop.each[:, None] * mass[:, None]
     if depth <= 1:
-        value, bought = worth(found, shop), mass[:, None, None] * np.eye(s)
+        value = worth(found, shop)
     else:
         then = branch(at, found, shop)
         after = draws(then, shop)
-        nets, counts = ahead(then, shop, depth - 1, after)
+        nets, costs = ahead(then, shop, depth - 1, after)
         stop = _value(after.mass, after.mass.sum(axis=1) + after.mass_none, shop.wrong)
-        b, k1 = len(at.masses), then.count.shape[1]
-        paid = np.broadcast_to(shop.after[:, None], (b, s, k1, s)).reshape(-1, s)
-        nets = np.where((after.drawn - shop.own < shop.most) & (paid > 0), nets, -1.0)
-        rows, first = np.arange(len(nets)), nets.argmax(axis=1)
+        shape = (len(at.masses), len(shop.own), then.count.shape[1])
+        nets[after.drawn - shop.own > shop.most - 0.5] = -1.0
+        if shop.after is not None:
+            nets.reshape(*shape, -1)[:, ~shop.after[:, None].repeat(shape[2], axis=1)] = -1.0
+        first = nets.argmax(axis=1)
+        rows = np.arange(len(nets))
         best = nets[rows, first]
-        going = best > stop
-        value = np.where(going, best, stop).reshape(b, s, k1).sum(axis=2)
-        more = (counts[rows, first] * going[:, None]).reshape(b, s, k1, s).sum(axis=2)
-        bought = mass[:, None, None] * np.eye(s) + shop.clear[:, None] * more
+        value = np.maximum(best, stop).reshape(shape).sum(axis=2)
+        more = costs[:, rows, first] * (best > stop)
+        paid = paid + shop.clear * more.reshape(2, *shape).sum(axis=3)
     now = _value(found.mass, mass, shop.wrong)
     net = shop.clear * value + now[:, None] * (1.0 - shop.clear) - shop.price * mass[:, None]
-    return net, bought
+    return net, paid
 
 
 def _value(answers: Floats, mass: Floats, wrong: float) -> Floats:

@@ -11,24 +11,27 @@ which are never worse than the rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
 from ..core.belief import STOP, Continuation, Terms
 from .exact_search import NOTHING, Buy, Search
-from .successes import Successes, declared
+from .portfolio_world import Tables, World
+from .successes import OWN, Successes, beta_rows, declared
 
 if TYPE_CHECKING:
     from .portfolio import Portfolio
+
+LEAST = 1e-4  # of a mean chance
 
 
 def exact_jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
     """For each arm the best course that begins with it, `STOP` where that is not worth its price.
 
-    A vote is a purchase that failed, `portfolio.batch` draws at once. The world is what `terms[0].priors.allocation`
-    knows (`exact(portfolio, terms)`), else `successes.declared`.
+    A vote is a purchase that failed, `portfolio.batch` draws at once. What is known of the arms is what the policy's
+    allocation has fitted for exact checks (`exact(portfolio, terms)`, where it has that), else its world of votes, else
+    `successes.declared`.
     """
     world = _world(portfolio, terms)
     failed = [0] * len(world.arms)
@@ -45,12 +48,31 @@ def exact_jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continu
 
 
 def _world(portfolio: Portfolio, terms: Sequence[Terms]) -> Successes:
-    priors = terms[0].priors
-    exact = getattr(getattr(priors, "allocation", None), "exact", None)
+    allocation = terms[0].priors.allocation
+    exact = getattr(allocation, "exact", None)
     known: Successes | None = exact(portfolio, terms) if exact is not None else None
     if known is not None and all(known.place(key) is not None for key in portfolio.arms):
         return known
-    return declared(priors, portfolio.arms, [one.cost for one in terms])
+    costs = tuple(one.cost for one in terms)
+    if isinstance(allocation, World):
+        return _of_tables(portfolio.arms, portfolio.tables(terms[0], costs))
+    return declared(terms[0].priors, portfolio.arms, costs)
+
+
+@lru_cache(maxsize=256)
+def _of_tables(arms: tuple[str, ...], tables: Tables) -> Successes:
+    """The allocator's world as far as exact checks go: a draw passes where it holds an answer and is right."""
+    import numpy as np
+
+    mu = np.clip(tables.mu, LEAST, 1 - LEAST)
+    rates = tuple(
+        tuple(
+            tuple((theta * (1.0 - blank), weight) for theta, weight in beta_rows(m * own, (1 - m) * own, OWN))
+            for m in map(float, row)
+        )
+        for row, own, blank in zip(mu, map(float, tables.own), map(float, tables.blank), strict=True)
+    )
+    return Successes(arms, tuple(map(float, tables.weights)), rates)
 
 
 def _place(world: Successes, portfolio: Portfolio, arm: int) -> tuple[int, int]:
@@ -88,7 +110,7 @@ def sequence(
         spent = size * bought.draws
         failed = tuple(n + spent * (s == bought.source) for s, n in enumerate(failed))
         buys = tuple(
-            replace(buy, most=buy.most - (size if i == best else -(-spent // buy.draws)))
+            buy._replace(most=buy.most - (size if i == best else -(-spent // buy.draws)))
             if buy.source == bought.source
             else buy
             for i, buy in enumerate(buys)

@@ -78,9 +78,11 @@ class Tables:
 @dataclass(frozen=True, eq=False)
 class World:
     """The runtime of an allocation policy. `arms` by key; `curve` (b0, b1, sd): the bias of an arm that is not among
-    them is b0 + b1 * log10(its cost / the cheapest arm's), and `unknown` the rest of it. `kappa` and a vote's weight, 1,
-    are those of an arm with bias `middle`; `alike` is how fast the logs of both change with the bias. `ease`: by how many standard deviations a question is easier, by its features and topic. `settled` turns P(right) of
-    the likeliest answer as it follows from all this into what was seen to be right. `fitted`: whether a bank was
+    them is b0 + b1 * log10(its cost / the cheapest arm's), and `unknown` the rest of it. `kappa` and a vote's weight,
+    1, are those of an arm with bias `middle`; `alike` is how fast the logs of both change with the bias. `ease`: by how
+    many standard deviations a question is easier, by its features and topic; `weights`: how often it is how much easier
+    than that, by `nodes` (empty: as a normal distribution says). `settled` turns P(right) of the likeliest answer as it
+    follows from all this into what was seen to be right. `fitted`: whether a bank was
     asked."""
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -223,7 +225,7 @@ def _after(tables: Tables, at: State, arm: int, answer: int) -> State:
         k = answer + 1
     mu, strength, mine = tables.mu[arm], tables.own[arm], own[arm]
     count = tables.weight @ own
-    known = own.any(axis=0)
+    known = own.sum(axis=0) > 0
     weight = count + (tables.again - 1.0) * tables.weight[arm] * mine
     kappa, others, every = float(tables.kappa[arm]), at.choices - 1, float(weight.sum())
     each, given = kappa / others if others > 0 else 0.0, int(known.sum())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .gating import fit_gate
     from .importing import import_file
     from .intervals import Interval, clustered, paired, wilson
+    from .predicting import fit_predictor
     from .replaying import BankSource, BankTariff, Deck, replay
     from .report import Report, Row
 
@@ -34,6 +35,7 @@ _HOMES = {
     "fit": "fitting",
     "fit_cascades": "cascading",
     "fit_gate": "gating",
+    "fit_predictor": "predicting",
     "import_file": "importing",
     "paired": "intervals",
     "replay": "replaying",
@@ -54,6 +56,7 @@ __all__ = [
     "fit",
     "fit_cascades",
     "fit_gate",
+    "fit_predictor",
     "import_file",
     "paired",
     "replay",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .bank import Bank
+
     Floats: TypeAlias = NDArray[np.float64]
 
 FEWEST = 20  # questions
@@ -39,6 +41,20 @@ class Tried:
 
     counts: Counts
     part: int = 0
+
+
+def tried(bank: Bank, arms: Mapping[str, tuple[str, str]]) -> list[Tried]:
+    """A bank's questions as counts: `arms` is (model, arm) by key, as from `experiments.allocating.arms_of`. Right
+    draws must be those that an exact check passes."""
+    rows = []
+    for name, question in bank.questions.items():
+        found = {}
+        for key, (model, arm) in arms.items():
+            draws = bank.draws.get((name, model, arm), ())
+            if draws:
+                found[key] = sum(draw.correct for draw in draws), len(draws)
+        rows.append(Tried(found, question.fold))
+    return rows
 
 
 def fit_successes(rows: Sequence[Tried], arms: Sequence[str] | None = None) -> Successes | None:

@@ -18,6 +18,7 @@ from ..budgets.policy import Policy
 from ..budgets.priors import DEFAULT_PRIORS, voting_grid
 from ..core.belief import Priors
 from ..core.errors import CallerError
+from .allocating import fit_allocation
 from .bank import Bank, Draw
 from .cascading import fit_cascades
 from .chaining import fit_chains
@@ -44,8 +45,9 @@ Votes: TypeAlias = "tuple[int, int, int]"
 def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None = None) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` and `kinds` weights by EM, `success` Beta(a, b) by
     maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model and the 99% quantile of
-    their `lengths`, of each recorded verifier what its verdicts teach, and of chains of models when a cascade should go
-    on. `stops`: whether to make the tables of when to stop, a second's work, which live runs then need not make
+    their `lengths`, of each recorded verifier what its verdicts teach, of chains of models when a cascade should go on,
+    and of arms on the same questions how good each is and how alike their mistakes are (`fit_allocation`). `stops`:
+    whether to make the tables of when to stop, a second's work, which live runs then need not make
     (`experiments.stops`; None: where all folds are fitted, since cross-fitting has no use for them). `provenance` holds
     what it saw and, where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted
     by fold) of the fitted priors and of the declared ones.
@@ -79,7 +81,8 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
     facts |= _held_out(by_fold, ballots) if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
     verifiers = fit_verifiers(seen, priors)
     cascades = fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {}
-    if not (agreed or verifiers or cascades):
+    allocation = fit_allocation(seen) if len(seen.arms) > 1 else None
+    if not (agreed or verifiers or cascades or allocation):
         text = f"a policy is fitted on agreement between draws: {few}, and {FEWEST} are needed"
         raise CallerError(
             f"{text}; nor are there 30 verdicts, or 30 questions on which a dearer model beats a cheaper one",
@@ -98,6 +101,7 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
         chances=fit_chances(_passes(seen)) if agreed else (),
         chains=fit_chains(seen, verifiers, priors),
         kinds=kinds,
+        allocation=allocation,
         stops=stops_of(kinds) if kinds and (folds is None if stops is None else stops) else "",
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..budgets.features import HASHED, MARKS, embedded, embedding_size, features
@@ -31,7 +31,10 @@ PENALTIES = ((10.0, inf), (50.0, inf), (250.0, inf), (inf, inf), (50.0, 500.0), 
 PARTS = 5  # folds within the training folds
 SAME = 0.5  # correlation of draws of one arm on one question, by which several count for less than as many questions
 STEPS, CLOSE = 25, 1e-4  # of Newton's method
-SPREAD, ROUNDS = 0.5, 3  # of topic effects at first, and how often it is estimated anew
+SPREAD, ROUNDS = 0.3, 3  # of topic effects at first, and how often it is estimated anew
+FEW = 2.0  # topics that the first spread counts for
+DOUBT = 0.5  # standard errors of its lead that a lighter penalty must have over a heavier one
+LEAST = 0.01  # spread of a feature: one that hardly varies here may vary elsewhere, and would get a huge weight
 TOPICS = (1e-3, 3.0)  # least and greatest spread
 
 
@@ -168,7 +171,7 @@ class _Design:
 
         seen = examples.seen
         centre, scale = seen.mean(axis=0), seen.std(axis=0)
-        scale = np.where(scale > 1e-9, scale, inf)
+        scale = np.where(scale > 1e-9, np.maximum(scale, LEAST), inf)
         names = tuple(sorted({t for t in examples.topics if t})) if topics else ()
         one = np.asarray([[t == name for name in names] for t in examples.topics], dtype=float)
         constant = np.ones((len(seen), 1))
@@ -199,16 +202,17 @@ def _arm(
 
     parts = np.asarray(folds) if len(set(folds)) > 1 else np.arange(len(y))
     parts = np.searchsorted(np.unique(parts), parts) % PARTS
-    # One spread of topics for all candidates: it hardly moves with the penalties, and finding it takes most of the time.
+    # One spread of topics for all candidates: it hardly moves with the penalties, and finding it takes long.
     used, penalty = design.columns(min(penalties, key=lambda pair: len(design.columns(pair)[0])))
     _, _, spread = _newton(design.x[:, used], y, w, penalty)
     tried = [_held(design, y, w, parts, pair, spread) for pair in penalties]
-    best = int(np.argmin([_loss(held, y, w) for held in tried]))
+    best = _chosen(tried, y, w, penalties)
     held, (used, penalty) = tried[best], design.columns(penalties[best])
-    beta, errors, spread = _newton(design.x[:, used], y, w, penalty)
+    x = design.x[:, used]
+    beta, cov, spread = _newton(x, y, w, penalty)
     full, wide = np.zeros(design.x.shape[1]), np.zeros(design.x.shape[1])
-    full[used], wide[used] = beta, errors
     count = 1 + len(design.names)
+    full[used], wide[used] = beta, np.sqrt(np.maximum(np.diag(cov), 0.0)) * _shared(x, cov)
     weights, deviations = full[count:] / design.scale, wide[count:] / design.scale
     mean = float(w @ y / w.sum())
     some = bool(np.any(weights))
@@ -246,19 +250,28 @@ def _held(design: _Design, y: Floats, w: Floats, parts: Any, pair: tuple[float, 
 
 
 def _newton(x: Floats, y: Floats, w: Floats, penalty: Floats) -> tuple[Floats, Floats, float]:
-    """(coefficients, their standard deviations, the spread of topics)."""
+    """(coefficients, their covariance (Laplace), the spread of topics)."""
     import numpy as np
 
     topic = np.isnan(penalty)
     spread = SPREAD if topic.any() else 0.0
     beta = _start(x, y, w)
+    cov: Any = np.eye(x.shape[1])
     for _ in range(ROUNDS if topic.any() else 1):
         beta, curve = _climb(x, y, w, _ridge(penalty, spread), beta)
-        variance = np.maximum(np.diag(np.linalg.inv(curve)), 0.0)
+        cov = np.linalg.inv(curve)
         if topic.any():
-            found = float(np.mean(beta[topic] ** 2 + variance[topic])) ** 0.5
+            squares = float((beta[topic] ** 2 + np.diag(cov)[topic]).sum()) + FEW * SPREAD**2
+            found = (squares / (float(topic.sum()) + FEW)) ** 0.5
             spread = min(max(found, TOPICS[0]), TOPICS[1])
-    return beta, np.sqrt(variance), spread
+    return beta, cov, spread
+
+
+def _shared(x: Floats, cov: Floats) -> float:
+    """What standard deviations are multiplied by, so that summed as if independent they give the mean variance of a
+    question's logit: features and topics go together, and the errors of their effects cancel."""
+    apart = float((x**2 @ cov.diagonal()).mean())
+    return (max(float(((x @ cov) * x).sum(axis=1).mean()), 0.0) / apart) ** 0.5 if apart > 0 else 1.0
 
 
 def _start(x: Floats, y: Floats, w: Floats) -> Floats:
@@ -292,11 +305,30 @@ def _climb(x: Floats, y: Floats, w: Floats, ridge: Floats, beta: Floats) -> tupl
     return beta, curve
 
 
-def _loss(p: Floats, y: Floats, w: Floats) -> float:
+def _chosen(tried: Sequence[Floats], y: Floats, w: Floats, penalties: Sequence[tuple[float, float]]) -> int:
+    """The heaviest penalty that is not clearly worse than the one with the least loss (the rule of Breiman et al.
+    1984, with half a standard error): chance alone favours one that uses more."""
+    import numpy as np
+
+    losses = np.asarray([_losses(held, y) for held in tried])
+    means = losses @ w / w.sum()
+    best = int(np.argmin(means))
+    apart = losses - losses[best]
+    errors = np.sqrt(((apart - (means - means[best])[:, None]) ** 2) @ w**2) / w.sum()
+    near = [i for i in range(len(tried)) if means[i] - means[best] <= DOUBT * errors[i]]
+    return max(near, key=lambda i: (sum(map(isinf, penalties[i])), penalties[i], i == best))
+
+
+def _losses(p: Floats, y: Floats) -> Floats:
     import numpy as np
 
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(-(w @ (y * np.log(p) + (1 - y) * np.log(1 - p))) / w.sum())
+    found: Floats = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+    return found
+
+
+def _loss(p: Floats, y: Floats, w: Floats) -> float:
+    return float(w @ _losses(p, y) / w.sum())
 
 
 def calibration_error(p: Any, y: Any, bins: int = 15) -> float:

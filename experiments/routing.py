@@ -109,8 +109,9 @@ def _path(pair: Pair, scores: Any, weights: Floats, by: Unit) -> tuple[Floats, F
     zero = np.zeros((len(weights), 1))
     gained = np.cumsum(drawn * pair.gap[order], axis=1)[:, ends]
     spent = np.cumsum(drawn * pair.extra(by)[order], axis=1)[:, ends]
-    shares = np.concatenate([zero, spent / spent[:, -1:]], axis=1)
-    return shares, np.concatenate([zero, gained / gained[:, -1:]], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample without any lead has no figure
+        shares, kept = spent / spent[:, -1:], gained / gained[:, -1:]
+    return np.concatenate([zero, shares], axis=1), np.concatenate([zero, kept], axis=1)
 
 
 def curve(pair: Pair, scores: Any, by: Unit = "calls", points: int = GRID) -> Curve:
@@ -262,7 +263,8 @@ def kept(
 
     def figures(weights: Floats) -> Floats:
         total = weights.sum(axis=1)
-        lead = (weights @ (got - pair.weak)) / (weights @ pair.gap)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lead = (weights @ (got - pair.weak)) / (weights @ pair.gap)
         return np.stack(
             [lead, weights @ on / total, (weights @ paid) / (weights @ pair.strong_usd), weights @ got / total], axis=1
         )

@@ -58,7 +58,7 @@ def load_litellm() -> Any:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # every failure is raised; it need not be told twice
     # A call cancelled while litellm prepares it in a thread leaves behind what the thread then returns: nothing sent.
-    warnings.filterwarnings("ignore", r"coroutine '.*completion' was never awaited", RuntimeWarning)
+    warnings.filterwarnings("ignore", r"coroutine '.*(completion|_streaming)' was never awaited", RuntimeWarning)
     for name in ("openai.resources", "litellm.proxy._types", "litellm._service_logger"):
         # Its first call imports these: another second, which would stop the event loop and eat the call's timeout.
         with suppress(ImportError):

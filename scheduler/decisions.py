@@ -27,7 +27,7 @@ SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, whe
 class Alternative:
     """One way on as it was predicted: wave size, gain in value, dollars and seconds of the whole continuation, and
     net value after its price. `each`: expected dollars of one step, `p`: P(right) of its candidate, where
-    the belief predicts that (`chance(terms)`). Of a stop by value: what the best of its rejected courses would have
+    it is an arm of a portfolio. Of a stop by value: what the best of its rejected courses would have
     been, whose net is below zero."""
 
     name: str
@@ -149,7 +149,11 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
     the purse can pay the former after it (`budgets.switching`)."""
     joint = _courses(beliefs, Portfolio.jointly)
     ways = [(b, terms, joint[i] if i in joint else b.best(terms)) for i, (_, b, terms) in enumerate(beliefs)]
-    rows = tuple(_predicted(name, *way) for (name, _, _), way in zip(beliefs, ways, strict=True))
+    chances = _chances(beliefs)
+    rows = tuple(
+        _predicted(name, terms, way, chances.get(i))
+        for i, ((name, _, _), (_, terms, way)) in enumerate(zip(beliefs, ways, strict=True))
+    )
     index = max(range(len(rows)), key=lambda i: rows[i].net)
     if rows[index].net > 0.0 and not joint and (apart(ways) or scarce(ways, index)):
         first = dearest(ways)
@@ -166,7 +170,8 @@ def portfolio_of(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[Portfoli
 
 
 def _courses(
-    beliefs: Sequence[tuple[str, Belief, Terms]], together: Callable[[Portfolio, Sequence[Terms]], Sequence[Continuation]]
+    beliefs: Sequence[tuple[str, Belief, Terms]],
+    together: Callable[[Portfolio, Sequence[Terms]], Sequence[Continuation]],
 ) -> dict[int, Continuation]:
     """By place among `beliefs`, what the arms of one portfolio come to when they are judged together."""
     portfolio, offered = portfolio_of(beliefs)
@@ -193,15 +198,24 @@ def weighed(
     found, joint = [], _courses(beliefs, Portfolio.rejected)
     for i, ((name, belief, terms), row) in enumerate(zip(beliefs, rows, strict=True)):
         way = None if row.size else joint[i] if i in joint else rejected(belief, terms)
-        found.append(replace(_predicted(name, belief, terms, way), size=0) if way is not None and way.size else row)
+        found.append(replace(_predicted(name, terms, way, row.p), size=0) if way is not None and way.size else row)
     real = [i for i, row in enumerate(found) if row.cost > 0]
     return max(real or range(len(found)), key=lambda i: found[i].net), tuple(found)
 
 
-def _predicted(name: str, belief: Belief, terms: Terms, way: Continuation) -> Alternative:
+def _chances(beliefs: Sequence[tuple[str, Belief, Terms]]) -> dict[int, float]:
+    """By place among `beliefs`, P(right) of the next candidate of each arm of a portfolio."""
+    portfolio, _ = portfolio_of(beliefs)
+    if portfolio is None or portfolio.exact:
+        return {}
+    predicted = portfolio.predicted(
+        settled_terms(beliefs, next(i for i, (_, b, _) in enumerate(beliefs) if isinstance(b, ArmBelief)))
+    )
+    return {i: predicted[belief.arm] for i, (_, belief, _) in enumerate(beliefs) if isinstance(belief, ArmBelief)}
+
+
+def _predicted(name: str, terms: Terms, way: Continuation, p: float | None = None) -> Alternative:
     net = way.net(terms) if way.size else 0.0
-    chance = getattr(belief, "chance", None)
-    p = chance(terms) if chance is not None else None
     return Alternative(name, min(way.size, terms.steps), way.gain, way.cost, way.seconds, net, terms.cost, p)
 
 

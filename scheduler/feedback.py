@@ -10,6 +10,7 @@ from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from ..budgets.ledger.accounts import ROOT
 from ..core.errors import BadSettings, CallerError
 from .journal import Given, Row, RunRecord
 from .paths import decode
@@ -68,7 +69,7 @@ async def feedback(
     it is to `revise`, and then both stay on record. What the engine predicts of its arms learns from it.
 
     `run_id` may be the beginning of an id. `by`, `note`: for the record. `account`: the account that the run must have
-    been charged to (None: the engine's own, where it has one other than the root).
+    been charged to, or one above it (None: the engine's own, where it has one other than the root).
 
     Raises `UnknownName` for a run that is not on record, `CallerError` for one of another account, one that still runs
     or waits, one that has no answer, and for a word that contradicts an earlier one.
@@ -79,7 +80,7 @@ async def feedback(
     journal = self.journal
     record = await journal.find(run_id)
     spec = json.loads(record.spec)
-    _check_account(record, spec.get("account") or self.settings.account, account or _own(self))
+    _check_account(self, record, spec.get("account") or self.settings.account, account or _own(self))
     result = _answered(record)
     _, rows = await journal.load(record.id)
     arms = observations(result, rows, value, spec.get("shifts") or {})
@@ -185,15 +186,21 @@ def _check_text(name: str, text: Any) -> None:
 
 def _own(engine: Engine) -> str | None:
     """The account that the engine acts for; None for one that acts for all."""
-    from ..budgets.ledger.accounts import ROOT
-
     own = engine.accounts.named(None)
     return None if own == ROOT else own
 
 
-def _check_account(record: RunRecord, charged: str, account: str | None) -> None:
-    """Raises `CallerError` for another account's run."""
-    if account is not None and charged != account:
+def _check_account(engine: Engine, record: RunRecord, charged: str, account: str | None) -> None:
+    """Raises `CallerError` for a run of another account; those below an account are its own."""
+    from ..models.accounts import accounts_of
+
+    parents = {one.name: one.parent for one in accounts_of(engine.settings)}
+    line: list[str] = []
+    at: str | None = charged
+    while at is not None and at not in line:
+        line.append(at)
+        at = parents.get(at)
+    if account is not None and account not in (*line, ROOT):
         raise CallerError(
             f"run {record.id} is not of account {account!r}: feedback is taken from the account that paid for it",
             run=record.id,

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from anyio.lowlevel import checkpoint
+
 from ..budgets.learning import COMMON, OWN, SD, Allowance, Joint, believed, given_up, logit, scored
 from ..budgets.portfolio_world import PROBIT
 from ..core.amounts import NANO
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .decisions import Decision
 
 REFRESH = 5.0  # seconds after which a request looks for feedback that other processes have taken
+SLICE = 100  # words that are taken in at a time, some milliseconds
 WINDOW = 20_000  # words that are read at the start: what is older has long been outweighed
 TYPICAL = 0.2  # weight of the newest exploring request in what such a request is expected to give up
 
@@ -63,6 +66,7 @@ class Learner:
     _cost: Explored = Explored()
     _looked: float = float("-inf")
     _open: WeakValueDictionary[int, Shifts] = field(default_factory=WeakValueDictionary)  # exploring, under way
+    _busy: bool = False
     _typical: float = 0.0  # nano-dollars that such a request gives up
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
@@ -89,36 +93,46 @@ class Learner:
         )
 
     async def refresh(self, journal: Journal, now: bool = False) -> None:
-        """Takes in what was said since the last time; without `now` at most every few seconds."""
-        if not now and monotonic() - self._looked < REFRESH:
+        """Takes in what was said since the last time; without `now` at most every few seconds. One task at a time does
+        so, and lets others go on meanwhile."""
+        if self._busy or (not now and monotonic() - self._looked < REFRESH):
+            self._looked = float("-inf") if now else self._looked  # whoever comes next looks again
             return
-        self._looked = monotonic()
-        words, cost = await journal.given(self._last, WINDOW), await journal.explored()
-        with self._lock:
+        self._busy = True
+        try:
+            self._looked = monotonic()
+            words, cost = await journal.given(self._last, WINDOW), await journal.explored()
             self._cost = cost
-            revised = any(word.revises is not None and word.revises <= self._last for word in words)
-            again = list(self._words.values()) if revised else []
-            self._take(words, again)
+            await self._take(words)
+        finally:
+            self._busy = False
 
-    def _take(self, words: Sequence[Given], again: Sequence[Given]) -> None:
-        """Takes in words; from the beginning, `again`, where one of them replaces one that was taken in before."""
-        newer = [word for word in words if word.id > self._last]
-        standing = {word.run: word for word in (*again, *newer)}  # the last word on each run stands
-        if again:
-            self.known = self._nothing()
-        for word in sorted(standing.values(), key=lambda w: w.id):
-            self._learn(word)
-        self._words |= standing
-        self._last = max((word.id for word in newer), default=self._last)
-        for run in list(self._words)[: max(0, len(self._words) - WINDOW)]:
-            del self._words[run]
+    async def _take(self, words: Sequence[Given]) -> None:
+        """Takes in words; from the beginning where one of them replaces one that was taken in before."""
+        revised = any(word.revises is not None and word.revises <= self._last for word in words)
+        standing = {word.run: word for word in words}  # the last word on each run stands
+        joint, todo = self.known, standing
+        if revised:
+            joint, todo = self._nothing(), {**self._words, **standing}
+        ordered = sorted(todo.values(), key=lambda word: word.id)
+        for start in range(0, len(ordered), SLICE):
+            with self._lock:
+                for word in ordered[start : start + SLICE]:
+                    self._learn(joint, word)
+            await checkpoint()
+        with self._lock:
+            self.known = joint
+            self._words |= standing
+            self._last = max((word.id for word in words), default=self._last)
+            for run in list(self._words)[: max(0, len(self._words) - WINDOW)]:
+                del self._words[run]
 
-    def _learn(self, word: Given) -> None:
+    def _learn(self, joint: Joint, word: Given) -> None:
         if word.policy != self._mark:
             return
         for seen in observed(word):
             slope = self._slope(seen.arm)
-            self.known.learn(seen.arm, logit(seen.p) - slope * seen.shift, seen.label, slope)
+            joint.learn(seen.arm, logit(seen.p) - slope * seen.shift, seen.label, slope)
 
     # -- what requests are decided by ------------------------------------------------------------------------------
 
@@ -149,7 +163,8 @@ class Learner:
         """What is believed of arms with labels, and of others by what all share; nothing before the first label."""
         if not self.known.arms:
             return {}
-        return {arm: round(self.known.shift(arm).mean, 6) for arm in dict.fromkeys((*self.known.arms, *arms))}
+        names = list(dict.fromkeys((*self.known.arms, *arms)))
+        return {arm: round(mean, 6) for arm, mean in zip(names, self.known.means(names), strict=True)}
 
     def ended(
         self,

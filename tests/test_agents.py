@@ -32,6 +32,7 @@ from satisfice.core.errors import (
 from satisfice.core.plans import Answer
 from satisfice.core.task import Task
 from satisfice.core.tools import ToolSpec
+from satisfice.models import ScriptedModel
 from satisfice.models.agents import Agent, register_agent
 from satisfice.models.agents_http import HttpAgent
 from satisfice.models.settings import load_settings
@@ -209,6 +210,33 @@ async def test_a_caller_who_goes_away_pays_for_what_was_under_way(tmp_path: Path
             group.cancel_scope.cancel()
         (record,) = await made.journal.runs(1)
         assert (record.status, record.spent_nanos) == ("cancelled", 20_000_000)
+
+
+@pytest.mark.parametrize(("retries", "calls"), [(0, 1), (1, 2)])
+async def test_nothing_is_tried_again_unless_that_is_declared(retries: int, calls: int) -> None:
+    seen: list[str] = []
+
+    async def down(query: str) -> str:
+        seen.append(query)
+        error = ModelUnavailable("for now", retry_after=0.01)
+        raise error
+
+    with pytest.raises(NoAnswer):
+        await solved(engine(down, retries=retries))
+    assert len(seen) == calls
+
+
+async def test_a_fault_of_ones_own_is_billed_and_told() -> None:
+    with pytest.raises(NoAnswer, match="ZeroDivisionError"):
+        await solved(engine(saying(ZeroDivisionError("by none"))))
+
+
+async def test_an_agent_is_weighed_against_a_model(tmp_path: Path) -> None:
+    async with engine(right, usd=0.0001) as made:
+        made.register("m", ScriptedModel(["Answer: 41"]), Price.per_million(1, 1))
+        solution = await made.solve("6 * 7?", answer="number", models=["m", "bot"], budget=Budget(usd=0.1, worth=0.05))
+    names = {way.name for decision in solution.decisions for way in decision.alternatives}
+    assert {"single_shot@m", "single_shot@bot"} <= names
 
 
 async def test_votes_of_an_agent_are_calls_of_their_own() -> None:

@@ -103,13 +103,15 @@ async def test_without_an_answer_there_is_nothing_to_judge(tmp_path: Path, statu
 async def test_of_another_account(tmp_path: Path) -> None:
     file, ledger = tmp_path / "runs.db", tmp_path / "ledger.db"
     settings = tmp_path / "satisfice.toml"
-    settings.write_text("ledger = true\n[accounts.red]\n[accounts.blue]\n")
+    settings.write_text('ledger = true\n[accounts.red]\n[accounts.blue]\n[accounts.pale]\nparent = "red"\n')
     async with engine(file, settings=settings, ledger=ledger, account="red") as red:
         mine = await solved(red)
         other = await solved(red, account="blue")
         with pytest.raises(CallerError, match="is not of account 'red'"):
             await feedback(red, other, True)
         assert (await feedback(red, mine, True)).new
+        below = await solved(red, account="pale")
+        assert (await feedback(red, below, True)).new
     async with engine(file, settings=settings, ledger=ledger) as root:
         with pytest.raises(CallerError, match="is not of account 'blue'"):
             await feedback(root, mine, True, account="blue")

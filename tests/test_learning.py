@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
@@ -100,6 +101,7 @@ def test_the_covariance_stays_one(rows: list[tuple[str, float, float]]) -> None:
         shift = joint.shift(arm)
         assert 0 < shift.sd < 2
     assert all(abs(x) < 40 for x in joint.drawn(1, "abcd").values())
+    assert joint.means("abcd") == pytest.approx([joint.shift(arm).mean for arm in "abcd"])
 
 
 def test_a_drift_is_noticed_and_followed() -> None:
@@ -260,6 +262,33 @@ async def test_it_looks_again_only_after_a_while(tmp_path: Path) -> None:
         assert learner.shifts(1, arms="a") == {}
         await learner.refresh(journal, now=True)
         assert learner.known.shift("a").seen == 1
+
+
+@pytest.mark.anyio
+async def test_tasks_that_look_at_once_learn_each_word_once(tmp_path: Path) -> None:
+    learner = Learner(POLICY)
+    async with Journal.open(tmp_path / "runs.db") as journal:
+        for i in range(250):
+            await journal.give(word(f"r{i}", 1.0))
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(learner.refresh, journal, True)
+        assert learner.known.shift("a").seen == 250
+        await journal.give(word("more", 1.0))
+        await learner.refresh(journal)  # somebody was turned away: the next one looks at once
+        assert learner.known.shift("a").seen == 251
+
+
+@pytest.mark.anyio
+async def test_who_is_cancelled_while_looking_loses_nothing(tmp_path: Path) -> None:
+    learner = Learner(POLICY)
+    async with Journal.open(tmp_path / "runs.db") as journal:
+        await journal.give(word("r1", 1.0))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await learner.refresh(journal, now=True)
+        await learner.refresh(journal, now=True)
+    assert learner.known.shift("a").seen == 1
 
 
 def known(explore: float = 0.0, spent: int = 0, regret: int = 0) -> Learner:

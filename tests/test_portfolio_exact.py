@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from math import inf
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satisfice.budgets.beliefs import ExactBelief
-from satisfice.budgets.exact_search import NOTHING, Buy, Search
+from satisfice.budgets.budget import Budget
+from satisfice.budgets.exact_search import NOTHING, STATES, Buy, Search
+from satisfice.budgets.policy import Policy
 from satisfice.budgets.portfolio import Portfolio
 from satisfice.budgets.portfolio_exact import courses, exact_jointly, sequence
+from satisfice.budgets.portfolio_world import Arm, World
+from satisfice.budgets.prices import Price
+from satisfice.budgets.purse import Purse
 from satisfice.budgets.successes import Successes, beta_rows, declared, of_logits
 from satisfice.core.belief import STOP, Priors, Terms
+from satisfice.core.completions import Params
 from satisfice.core.errors import CallerError
-from satisfice.experiments.exact_arms import Tried, fit_successes, latent, recorded, smooth, surprise
+from satisfice.core.task import Task
+from satisfice.experiments.bank import Question
+from satisfice.experiments.exact_arms import Tried, fit_successes, latent, recorded, smooth, surprise, tried
+from satisfice.scheduler.decisions import Economics
+from satisfice.scheduler.offline import perform
+from satisfice.scheduler.run import Run
+from satisfice.scheduler.tariff import PriceList, Rate
+from satisfice.strategies import Auto, SingleShot
+from satisfice.testing.driver import Script
+from satisfice.verifiers import Check
 
 PRIORS = Priors(((0.6, 0.1, 1.0),))
 chances = st.floats(0.0, 1.0)
@@ -86,7 +102,7 @@ def test_many_arms_are_rolled_out_and_the_dear_one_comes_last() -> None:
     n = 12
     world = of_logits(tuple(f"m{i}" for i in range(n)), tuple(-1.0 + 0.2 * i for i in range(n)), (1.0,) * n, (0.5,) * n)
     buys = tuple(Buy(i, 1, 0.001 * 2.0**i, 0.0, 3, 0.0) for i in range(n))
-    assert max(Search.of(world, (0,) * n, buys, 1.0, 0.0).depths) ** n > 60_000
+    assert max(Search.of(world, (0,) * n, buys, 1.0, 0.0).depths) ** n > STATES
     path = [index for index, _ in sequence(world, (0,) * n, buys, 1.0)]
     assert path and path[0] < 4 < max(path)
     assert all(path.count(i) <= 3 for i in path)
@@ -149,6 +165,45 @@ def test_batches_limits_and_the_purse() -> None:
     assert exact_jointly(Portfolio(("io",), exact=True), [replace(only[0], steps=0)]) == (STOP,)
 
 
+def test_the_allocators_world_serves_where_nothing_was_fitted_for_exact_checks() -> None:
+    world = World({"a": Arm(-1.0, 1.0, 2.0, 0.25), "b": Arm(1.0, 1.0, 2.0)})
+    terms = [Terms(0.5, cost, 10, replace(PRIORS, allocation=world)) for cost in (0.01, 0.2)]
+    portfolio = Portfolio(("a", "b"), exact=True)
+    none = [replace(one, price=0.0, steps=1) for one in terms]
+    tables = portfolio.tables(terms[0], (0.01, 0.2))
+    first = [exact_jointly(replace(portfolio, left=left), none)[arm].gain for arm, left in enumerate(((1, 0), (0, 1)))]
+    assert first == pytest.approx([tables.chance[0] * 0.75, tables.chance[1]])
+    assert exact_jointly(portfolio, terms)[0].net(terms[0]) > exact_jointly(portfolio, terms)[1].net(terms[1])
+
+
+def test_the_plan_buys_what_the_sequence_says() -> None:
+    models, dollars = ("io", "cot", "tot"), (1.0, 4.0, 60.0)  # per million tokens
+    world = of_logits(models, (-2.0, -1.0, 1.0), (2.0, 2.0, 2.0), (0.5, 0.5, 0.5))
+    arms = tuple(SingleShot(model=model, params=Params(temperature=0.7 if model != "tot" else 0.0)) for model in models)
+    auto = Auto(arms, names=models, most=6)
+    bought: dict[float, list[str]] = {}
+    for worth in (0.001, 0.01, 0.1):
+        budget = Budget(usd=1.0, worth=worth)
+        tariff = PriceList({m: Rate(Price.per_million(d, d), m) for m, d in zip(models, dollars, strict=True)})
+        economics = Economics(budget, Policy(), tariff)
+        economics.priors = replace(economics.priors, allocation=_Known(world))
+        task = Task.of("How much is 1 + 1?", "number", checks=(Check(lambda n: n == 2),))
+        run = Run(auto(task), purse=Purse.of(budget), economics=economics, name="exact")
+        perform(run, Script(text=lambda asked, seed: "Answer: 3"))
+        failed = [0, 0, 0]
+        for decision in run.decisions:  # what a call is expected to cost changes as replies come in
+            each = {row.name: row.each for row in decision.alternatives}
+            left = [most - done for most, done in zip((6, 6, 1), failed, strict=True)]
+            buys = tuple(Buy(i, 1, each[m], 0.0, left[i], 0.0) for i, m in enumerate(models))
+            path = sequence(world, tuple(failed), buys, 1 / worth)
+            assert decision.size == bool(path)
+            if path:
+                assert decision.alternatives[decision.index].name == models[path[0][0]]
+                failed[path[0][0]] += 1
+        bought[worth] = [d.alternatives[d.index].name for d in run.decisions if d.size]
+    assert len(bought[0.001]) < len(bought[0.1]) and "tot" in bought[0.1]
+
+
 def test_after_the_impossible_nothing_is_bought() -> None:
     world = Successes(("a",), (1.0,), ((((1.0, 1.0),),),))
     assert courses(world, (1,), (Buy(0, 1, 0.1, 0.0, 5, 0.0),), 1.0) == (STOP,)
@@ -159,7 +214,7 @@ def test_time_makes_waves_wider() -> None:
     buys = tuple(Buy(arm, 1, 0.001, 1.0, 64, 0.0) for arm in range(2))
     sizes = [max(way.size for way in courses(world, (0, 0), buys, 1.0, second)) for second in (0.0, 0.001, 0.05)]
     assert sizes[0] == 1 < sizes[1] <= sizes[2]
-    narrow = courses(world, (0, 0), tuple(replace(buy, at_once=4) for buy in buys), 1.0, 0.05)
+    narrow = courses(world, (0, 0), tuple(buy._replace(at_once=4) for buy in buys), 1.0, 0.05)
     assert max(way.size for way in narrow) <= 4
 
 
@@ -234,6 +289,13 @@ def test_fit_needs_enough_questions_and_counts_that_can_be() -> None:
     assert sum(found.weights) == pytest.approx(1.0)
     with pytest.raises(CallerError, match="3 of 2 draws"):
         fit_successes([Tried({"a": (3, 2)})])
+
+
+def test_a_bank_as_counts() -> None:
+    question = Question("q", "d", "1 + 1?", "2", "number", (), 3)
+    draws = tuple(SimpleNamespace(correct=right) for right in (True, False, True))
+    bank = SimpleNamespace(questions={"q": question}, draws={("q", "m", "a"): draws})
+    assert tried(bank, {"one": ("m", "a"), "none": ("m", "b")}) == [Tried({"one": (2, 3)}, 3)]  # type: ignore[arg-type]
 
 
 def test_free_arms_are_taken_to_the_end() -> None:

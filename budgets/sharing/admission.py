@@ -1,9 +1,9 @@
 """Admission: whether a request can be served by its deadline, and if not, when it could be.
 
-Served earliest deadline first (Liu & Layland 1973) a set of requests can be met if, in the order of their deadlines, none
-is due before the work ahead of it is done (the demand criterion, Baruah et al. 1990). So a newcomer is let in if that
-still holds for it and for everyone who was promised before; else it is refused at once, with the time at which the work
-that is ahead of it will be done.
+Served earliest deadline first (Liu & Layland 1973) a set of requests can be met if, in the order of their deadlines,
+none is due before the work ahead of it is done (the demand criterion, Baruah et al. 1990). So a newcomer is let in if
+that still holds for it and for everyone who was promised before; else it is refused at once, with the time at which
+the work that is ahead of it will be done.
 """
 
 from __future__ import annotations
@@ -54,12 +54,10 @@ def admit(waiting: Sequence[Due], newcomer: Due, now: float, rate: float, second
         return Admission(False, done, "the work ahead of it takes longer")
     last = now + _time(sum(one.nanos for one in waiting), rate) + seconds
     for one in waiting[at:]:
-        ahead += one.nanos
-        if one.deadline == inf:
-            continue
-        before, after = now + _time(ahead, rate), now + _time(ahead + newcomer.nanos, rate)
-        if before + seconds <= one.deadline < after + seconds:
+        before, after = (now + _time(work, rate) + seconds for work in (ahead, ahead + newcomer.nanos))
+        if before <= one.deadline < after:
             return Admission(False, last, "one that was promised before would be late")
+        ahead += one.nanos
     return Admission(True, done)
 
 

@@ -34,15 +34,15 @@ class Envelope:
     def of(cls, points: Iterable[tuple[float, float]], base: float = 0.0) -> Envelope:
         """The upper concave envelope of (dollars, gain) points and of (0, 0). Points that gain nothing are left out.
         Raises `CallerError` for what is negative or no number."""
-        seen = sorted({(float(cost), float(gain)) for cost, gain in points})
-        if any(not isfinite(x) or x < 0 for point in seen for x in point):
+        given = [(float(cost), float(gain)) for cost, gain in points]
+        if any(not isfinite(x) or x < 0 for point in given for x in point):
             raise CallerError("a value curve has finite dollars and gains, none below 0")
-        hull: list[tuple[float, float]] = [(0.0, max((gain for cost, gain in seen if cost == 0), default=0.0))]
-        for cost, gain in seen:
+        best: dict[float, float] = {}
+        for cost, gain in given:
+            best[cost] = max(gain, best.get(cost, 0.0))
+        hull: list[tuple[float, float]] = [(0.0, best.pop(0.0, 0.0))]
+        for cost, gain in sorted(best.items()):
             if gain <= hull[-1][1]:
-                continue
-            if cost == hull[-1][0]:
-                hull[-1] = (cost, gain)
                 continue
             while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], (cost, gain)):
                 hull.pop()

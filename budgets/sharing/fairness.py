@@ -1,10 +1,10 @@
 """Fair shares of dollars: weighted, work-conserving, never further from the weights than one request.
 
 Worst-case fair weighted fair queueing (WF2Q+, Bennett & Zhang 1996), with dollars in the place of bits: of the tenants
-that are not ahead of their share the one goes first whose next request would be due first if all were served a little at
-a time. Start-time fair queueing (Goyal, Vin & Cheng 1996) lets a tenant run ahead of its share by as much as all others
-lag behind theirs; here nobody is ever ahead by more than one request. What a request costs is known only when it is over:
-it is counted at its hold, and set right then.
+that are not ahead of their share the one goes first whose next request would be due first if all were served a little
+at a time. Start-time fair queueing (Goyal, Vin & Cheng 1996) lets a tenant run ahead of its share by as much as all
+others lag behind theirs; here nobody is ever ahead by more than one request. What a request costs is known only when
+it is over: it is counted at its hold, and set right then.
 """
 
 from __future__ import annotations

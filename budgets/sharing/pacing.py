@@ -91,8 +91,8 @@ class Pacer:
         return self.price
 
     def _step(self, passed: int, backlog: float) -> None:
-        """One step for the time since the last one. What is asked for is what was spent, and what waits beyond the short
-        queue that is kept."""
+        """One step for the time since the last one. What is asked for is what was spent, and what waits beyond the
+        short queue that is kept."""
         plan = max(self._plan, 0.01 * self.usd / STEPS) * passed
         wanted = self.spent - self._mark + backlog - QUEUE * self.usd
         error = max(-MOST, min(MOST, (wanted - plan) / plan))

@@ -7,7 +7,7 @@ call two dictionary look-ups.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -216,9 +216,11 @@ class Dispatcher:
         details = error.details if isinstance(error, ModelError) else {}
         status = details.get("status")
         if status in SLOW_DOWN:
-            pace.refused(began, now)
-            if (asked := details.get("retry_after")) and not isinstance(asked, Mapping):
+            asked = details.get("retry_after")
+            if isinstance(asked, int | float) and asked > 0:
                 self._pause(gate, float(asked), now)
+            else:  # it does not say what it takes, so that has to be found out
+                pace.refused(began, now)
         if status != 429 and isinstance(error, ModelUnavailable | ModelTimeout | BadCompletion):
             gate.breaker.failed(began, now)
         else:

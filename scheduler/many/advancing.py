@@ -1,27 +1,28 @@
-"""One part of one query: a run that starts from what was paid for, goes on at a shadow price, and says at which price it
-would have gone on."""
+"""One part of one query: a run that starts from what was paid for, goes on at a shadow price, and says at which price
+it would have gone on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from inspect import signature
-from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...budgets.budget import Budget
 from ...budgets.purse import UNLIMITED, Purse
 from ...budgets.sharing.envelopes import Envelope, predicted, scaled
 from ...core.amounts import NANO
-from ...core.belief import Continuation, Terms
+from ...core.belief import Continuation
 from ...core.errors import BudgetTooSmall, SatisficeError
 from ...core.task import Candidate, Task
 from ...core.verdict import Judgement
 from ..decisions import Economics, judge
+from ..events import Event, Started
 from ..preparing import prepare
 from ..run import Run
 from ..solution import Solution
 from ..spec import plan_of
+from ..tariff import price_list
 from .asked import Item, renamed
 
 if TYPE_CHECKING:
@@ -57,8 +58,15 @@ class Solving:
     """Parts as runs of an engine. `budget` holds what a right and a wrong answer and a second are worth, and the
     seconds that are left; dollars, tokens and calls are the purse's."""
 
-    def __init__(self, engine: Engine, budget: Budget, worth: float, on_event: OnEvent | None = None) -> None:
-        self.engine, self.budget, self.worth, self.on_event = engine, budget, worth, on_event
+    def __init__(
+        self,
+        engine: Engine,
+        budget: Budget,
+        worth: float,
+        on_event: OnEvent | None = None,
+        on_begin: Callable[[Item, str], None] | None = None,
+    ) -> None:
+        self.engine, self.budget, self.worth, self.on_event, self.on_begin = engine, budget, worth, on_event, on_begin
         self.seconds: float | None = budget.seconds
 
     async def __call__(self, item: Item, shadow: float) -> Step:
@@ -66,7 +74,15 @@ class Solving:
         if caps is None:
             return Step("budget_usd", None, item.value)
         task = item.task.knowing(item.found, item.judged)
-        more = {"on_event": self.on_event, "on_cancel": "best", "shadow": shadow, "purse": item.purse}
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Started) and self.on_begin is not None:
+                self.on_begin(item, event.run_id)
+            if self.on_event is not None:
+                self.on_event(event)
+
+        heard = hear if self.on_begin is not None else self.on_event
+        more = {"on_event": heard, "on_cancel": "best", "shadow": shadow, "purse": item.purse}
         try:
             solution = await self.engine.solve(task, budget=caps, **{**item.request, **more})
         except BudgetTooSmall as error:
@@ -87,7 +103,7 @@ class Solving:
             return None
 
         def course(price: float) -> Continuation:
-            return judge([(name, belief, _at(terms, price)) for name, belief, terms in ways])[1]
+            return judge([(name, belief, replace(terms, price=price)) for name, belief, terms in ways])[1]
 
         cheapest = min((terms for _, _, terms in ways), key=lambda terms: terms.cost)
         return scaled(predicted(course, cheapest, base), item.weight)
@@ -96,9 +112,8 @@ class Solving:
         """What its answer is worth by the belief that it stopped with, a right one being worth 1."""
         if solution.answer is None:
             return 0.0
-        if solution.confidence is not None:
-            p = solution.confidence
-        else:
+        p = solution.confidence
+        if p is None:
             p = next((d.p for d in reversed(solution.decisions) if d.p is not None), 0.0)
         return max(0.0, p - (1 - p) * self.budget.wrong / self.worth)
 
@@ -107,18 +122,16 @@ class Solving:
         nanos, tokens, calls = purse.room()
         if not (nanos and tokens and calls) or (self.seconds is not None and self.seconds <= 0):
             return None
-        limits = (nanos / NANO, nanos), (tokens, tokens), (calls, calls)
-        usd, tokens_, calls_ = (value if room < UNLIMITED >> 1 else None for value, room in limits)
-        if usd is None and tokens_ is None and calls_ is None:
-            calls_ = 1 << 20
-        budget = self.budget
-        return Budget(usd, tokens_, calls_, self.seconds, self.worth, budget.wrong, budget.per_second)  # type: ignore[arg-type]
-
-
-def _at(terms: Terms, price: float) -> Terms:
-    from dataclasses import replace
-
-    return replace(terms, price=price)
+        limited = [room < UNLIMITED >> 1 for room in (nanos, tokens, calls)]
+        return Budget(
+            nanos / NANO if limited[0] else None,
+            tokens if limited[1] else None,
+            calls if limited[2] or not any(limited) else None,
+            self.seconds,
+            self.worth,
+            self.budget.wrong,
+            self.budget.per_second,
+        )
 
 
 def peeked(
@@ -132,7 +145,7 @@ def peeked(
     settings = {n: p.default for n, p in signature(engine.solve).parameters.items() if n in takes and n != "query"}
     settings |= {name: value for name, value in request.items() if name in takes}
     spec = prepare(engine, task, **{**settings, "budget": budget, "shadow": HIGHEST, "store": False})
-    tariff = engine.tariff(spec) if hasattr(engine, "tariff") else engine._tariff(spec)
+    tariff = price_list(engine.catalog, spec.models, spec.guesses, spec.lengths)
     economics = Economics(spec.budget, engine.policy, tariff, spec.shadow, spec.widen, spec.shifts)
     run = Run(plan_of(spec.strategy, spec.task), purse=Purse.of(budget), economics=economics, name=spec.name, seed=0)
     run.start()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
@@ -17,7 +17,8 @@ from ..codec import plain
 from ..solution import Doubling, Solution, Spend
 from .advancing import Solving
 from .asked import Item, items_of
-from .greedy import Greedy, OnProgress, OnStep
+from .greedy import Greedy, OnProgress
+from .records import account, begun, ended, restore
 
 if TYPE_CHECKING:
     from ..driving import OnCancel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..world import OnEvent
 
 AT_ONCE = 8
+OnRecord: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ async def solve_many(
     each: float | None = None,
     concurrency: int = AT_ONCE,
     on_progress: OnProgress | None = None,
-    on_step: OnStep | None = None,
+    on_record: OnRecord | None = None,
+    resume: Iterable[Mapping[str, Any]] = (),
     on_event: OnEvent | None = None,
     on_cancel: OnCancel = "raise",
     **request: Any,
@@ -91,7 +94,9 @@ async def solve_many(
     `budget`: dollars, or a Budget, whose caps hold for all together, calls under way included. `worth`: dollars that a
     right answer is worth, below which nothing is bought (None: the budget's; where that says nothing either, whatever
     gains anything is bought until the money ends). `each`: dollars at most for any one. `concurrency`: queries under
-    way at the same time. `on_progress`, `on_step`: called after each part. `on_cancel="best"`: a cancellation returns
+    way at the same time. `on_progress`: called after each part. `on_record`: called with a JSON-ready record when a
+    part begins and when it ends; given such records, `resume` goes on from where they end, within the same budget, what
+    was spent then included. `on_cancel="best"`: a cancellation returns
     what is there. `request`: what `Engine.solve` takes, for all queries.
 
     A query whose next step buys less than another's waits; one that is never worth its price is abandoned, and its
@@ -107,8 +112,11 @@ async def solve_many(
     value = inf if value is None else value
     purse = Purse.of(budget)
     items = items_of(queries, request, purse, each)
-    advance = Solving(engine, budget, value, on_event)
-    greedy = Greedy(items, purse, advance, concurrency, 1 / value, on_progress, on_step)
+    await account(engine, restore(items, resume))
+    begin = (lambda item, run: on_record(begun(item, run))) if on_record is not None else None
+    step = (lambda item, step: on_record(ended(item, step))) if on_record is not None else None
+    advance = Solving(engine, budget, value, on_event, begin)
+    greedy = Greedy(items, purse, advance, concurrency, 1 / value, on_progress, step)
     return await share_out(greedy, engine.policy.name, on_cancel, budget.seconds)
 
 
@@ -125,6 +133,8 @@ async def share_out(greedy: Greedy, policy: str, on_cancel: OnCancel, seconds: f
         if on_cancel != "best":
             raise
         stopped = "cancelled"
+    if greedy.refusal is not None and not any(greedy.purse.posted):
+        raise greedy.refusal  # not even one call fits
     if not stopped:
         stopped = "budget" if any(not item.over for item in greedy.items) else "done"
     return batch_of(greedy, policy, stopped, monotonic() - began)

@@ -1,9 +1,10 @@
-"""Marginal greedy: everyone's next step is ranked by what a dollar buys in it, and the best is bought until the money ends.
+"""Marginal greedy: everyone's next step is ranked by what a dollar buys in it, and the best is bought until the money
+ends.
 
-A query goes on at a price just under the index of the next one, so that it stops where the other is the better buy; then
-both are ranked again. For requests that do not bear on one another the index rule is optimal up to the last step (Gittins
-1979; Weber & Weiss 1990 for many at once), and it needs no forecast of how much money a query will take: what a hopeless
-one does not use is there for the next.
+A query goes on at a price just under the index of the next one, so that it stops where the other is the better buy;
+then both are ranked again. For requests that do not bear on one another the index rule is optimal up to the last step
+(Gittins 1979; Weber & Weiss 1990 for many at once), and it needs no forecast of how much money a query will take: what
+a hopeless one does not use is there for the next.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import anyio
 from ...budgets.purse import UNLIMITED, Purse
 from ...budgets.sharing.envelopes import Envelope, Relaxed, relaxed
 from ...core.amounts import NANO
+from ...core.errors import SatisficeError
 from .advancing import Advance, Step
 from .asked import Item
 
 SLACK = 0.02  # how far under the next one's index a query goes on: fewer parts for next to nothing
+NONE = 1e-12
 FALL = 0.5  # and how far under its own: a better buy may be under way
 BOLD = 2.0  # times the predicted price: above it everything is expected to be bought, and need not wait its turn
 OUT = 8  # queries in a row that are refused money, after which there is none
+PAUSES = ("value", "abstained")  # why a run stops that would go on at a lower price
+FEW = 8  # queries that must have begun before anything is believed of what they cost
 IDLE = 5  # parts in a row that bring nothing, after which a query is left alone
 
 
@@ -70,11 +75,16 @@ class Greedy:
     bound: Relaxed | None = None
     price: float = 0.0
     under_way: int = 0
+    refusal: SatisficeError | None = None  # why the first part that could not be paid could not be
     _heap: list[tuple[float, int, Item]] = field(default_factory=list)
     _refused: list[Item] = field(default_factory=list)
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _began: float = field(default_factory=monotonic)
     _refusals: int = 0  # in a row
+    _forecast: float = inf  # the price that is expected at the end
+    _seen: int = 0  # queries that have begun, what they cost, and what was expected of them, in dollars
+    _cost: float = 0.0
+    _guess: float = 0.0
     _unseen: int = 0  # items of unknown index that have not begun
 
     def rank(self) -> None:
@@ -118,6 +128,7 @@ class Greedy:
             before = item.spent
             step = await self.advance(item, max(0.0, price / item.weight - self.floor))
             self._take(item, step, item.spent > before, price)
+            self._learn(item, item.spent - before, price)
             if self.on_step is not None:
                 self.on_step(item, step)
         finally:
@@ -128,25 +139,29 @@ class Greedy:
             self.on_progress(self.progress(price))
 
     def _take(self, item: Item, step: Step, bought: bool, price: float) -> None:
-        """What a part came to, and whether another one may follow. One that would go on at this price and did not is short
-        of money, as one that was refused some."""
+        """What a part came to, and whether another one may follow. One that would go on at this price and did not is
+        short of money, as one that was refused some."""
         if step.solution is not None:
             item.parts.append(step.solution)
             item.found, item.judged, item.value = item.found + step.found, item.judged + step.judged, step.value
             item.error = None
-        elif step.error is not None and not (item.parts and step.reason.startswith("budget_")):
+        elif step.error is not None and not self._poor(item, step):
             item.error = step.error
         if step.index is not None:
             item.index = step.index * item.weight
-        elif step.solution is not None:
-            item.over = True  # it cannot say what more would bring
+        if step.solution is not None and (step.index in (None, inf) or step.reason not in PAUSES):
+            item.over = not step.reason.startswith(
+                "budget_"
+            )  # it came to its own end, or cannot say what more would bring
         item.idle = 0 if bought else item.idle + 1
         self._refusals = 0 if bought else self._refusals
         short = not bought and step.solution is not None and item.index > price
         if step.reason.startswith("budget_") or short:
-            own = min(x - p - h for x, p, h in zip(item.purse.limit, item.purse.posted, item.purse.pending, strict=True))
+            own = min(
+                x - p - h for x, p, h in zip(item.purse.limit, item.purse.posted, item.purse.pending, strict=True)
+            )
             item.refused_at = self.purse.room()[0]
-            item.over = item.over or own <= 0 or step.reason == "budget_seconds"
+            item.over = item.over or own <= 0 or item.error is not None or step.reason == "budget_seconds"
             if not item.over:
                 self._refused.append(item)
                 self._refusals += 1
@@ -154,6 +169,14 @@ class Greedy:
             item.over = True
         elif not item.over:
             self._push(item)
+
+    def _poor(self, item: Item, step: Step) -> bool:
+        """Whether a part could not be paid by what all share; what is more than its own cap is its own error."""
+        if not step.reason.startswith("budget_"):
+            return False
+        needed = step.error.details.get("needed_usd", 0.0) if step.error is not None else 0.0
+        self.refusal = self.refusal or step.error
+        return bool(item.parts) or needed * NANO <= item.purse.limit[0]
 
     def _push(self, item: Item) -> None:
         if item.index > self.floor:
@@ -179,8 +202,23 @@ class Greedy:
             return 0.0
         if item.index < inf:  # not too far down at once: what is under way may come back as a better buy
             price = max(price, item.index * FALL)
-        bold = BOLD * self.bound.price if self.bound is not None and self.bound.price > 0 else inf
-        return max(min(price, bold), self.floor)
+        return max(min(price, BOLD * self._forecast), self.floor)
+
+    def _learn(self, item: Item, spent: int, price: float) -> None:
+        """What the price will come to, once more: first parts show what queries really cost, and the money that is left
+        has to do for those that have not begun."""
+        if self.bound is None or item.envelope is None or len(item.parts) != 1:
+            return
+        self._seen += 1
+        self._cost += spent / NANO
+        self._guess += item.envelope.at(max(price, NONE))[0]
+        if self._seen < FEW or self._guess <= 0 or self._seen % max(1, len(self.items) // 20):
+            return
+        dearer = max(1.0, self._cost / self._guess)
+        fresh = [one.envelope for one in self.items if not one.parts and one.envelope is not None]
+        left = relaxed(fresh, self.purse.room()[0] / NANO / dearer).price
+        whole = [one.envelope for one in self.items if one.envelope is not None]
+        self._forecast = max(left, relaxed(whole, (self._usd or 0.0) / dearer).price) / dearer or inf
 
     def _share(self, item: Item) -> None:
         """Where nobody can say what an item will take, it may have its equal part of what is left."""

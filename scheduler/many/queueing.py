@@ -161,6 +161,8 @@ class FairQueue:
         found = admit([one.due for one in queue], due, now, rate if busy else inf, self.speed.seconds)
         if not found.ok:
             known = isfinite(found.earliest)
-            when = f"it could be done in {found.earliest - now:.3g} s" if known else "nobody knows when it could be done"
+            when = (
+                f"it could be done in {found.earliest - now:.3g} s" if known else "nobody knows when it could be done"
+            )
             text = f"it cannot be done by its deadline, in {due.deadline - now:.3g} s: {found.why}; {when}"
             raise TooLate(text, earliest=found.earliest - now if known else None)

@@ -55,13 +55,13 @@ class _Place:
 
 
 class Stream:
-    """Solves requests as they come, within `usd_per_window` dollars for each window of `window_seconds`; an async context
-    manager. `engine` is open.
+    """Solves requests as they come, within `usd_per_window` dollars for each window of `window_seconds`; an async
+    context manager. `engine` is open.
 
     `worth`: dollars that a right answer is worth, below which nothing is bought (None: the policy's; where that says
     nothing either, only the stream's price counts). `weights`: shares of tenants, any others have `default_weight` (0:
-    they are refused). `each`: dollars that one request may take, where it does not say. `concurrency`: requests that are
-    under way at the same time; `queue`: requests that may wait, `queue_each`: of any one tenant.
+    they are refused). `each`: dollars that one request may take, where it does not say. `concurrency`: requests that
+    are under way at the same time; `queue`: requests that may wait, `queue_each`: of any one tenant.
 
     Raises `CallerError` for bad targets and weights.
     """
@@ -84,7 +84,7 @@ class Stream:
         self.engine, self.clock = engine, clock or EventLoopClock()
         self.pacer = Pacer(usd_per_window, window_seconds)
         self.target = int(usd_per_window * NANO + 1e-6)
-        self.each = min(self.target, int((each or usd_per_window) * NANO))
+        self.each = min(self.target, int((usd_per_window if each is None else each) * NANO))
         if self.each < 1:
             raise CallerError(f"each={each!r}: expected dollars above 0")
         worth = worth if worth is not None else engine.policy.worth

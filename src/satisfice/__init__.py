@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .budgets.beliefs import Committed, ExactBelief, Unstarted
     from .budgets.budget import Budget
+    from .budgets.features import register_embedding
     from .budgets.ledger.accounts import Account, Limit
     from .budgets.ledger.ledger import Ledger
     from .budgets.ledger.operations import Alert
@@ -65,10 +66,12 @@ if TYPE_CHECKING:
         NoAnswer,
         NobodyToAsk,
         NoModelConfigured,
+        QueueFull,
         RunIsActive,
         SandboxUnavailable,
         SatisficeError,
         StoreError,
+        TooLate,
         ToolError,
         TraceMiss,
         UnknownName,
@@ -88,7 +91,12 @@ if TYPE_CHECKING:
     from .scheduler.dispatch.switches import Switch
     from .scheduler.engine import Engine
     from .scheduler.events import Decided, Ended, Event, Received, Sent, Started, Waiting
+    from .scheduler.feedback import Feedback
+    from .scheduler.many.api import asolve_many, solve_many
+    from .scheduler.many.batch import Batch
+    from .scheduler.many.stream import Stream
     from .scheduler.mcp_tools import mcp_tools
+    from .scheduler.planned import Forecast
     from .scheduler.solution import Solution, Spend
     from .scheduler.tools import Tool
     from .strategies.auto import Auto
@@ -134,6 +142,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "budgets.beliefs": "Committed ExactBelief Unstarted",
     "budgets.budget": "Budget",
+    "budgets.features": "register_embedding",
     "budgets.ledger.accounts": "Account Limit",
     "budgets.ledger.ledger": "Ledger",
     "budgets.ledger.operations": "Alert",
@@ -149,8 +158,8 @@ _HOMES = {
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError CircuitOpen "
     "GatherFailed JournalMismatch Killed LedgerConflict MissingExtra MissingKey ModelBusy ModelError ModelKilled "
     "ModelRefused ModelTimeout ModelUnavailable "
-    "NoAnswer NobodyToAsk NoModelConfigured RunIsActive SandboxUnavailable SatisficeError StoreError ToolError "
-    "TraceMiss UnknownName UnpricedModel",
+    "NoAnswer NobodyToAsk NoModelConfigured QueueFull RunIsActive SandboxUnavailable SatisficeError StoreError "
+    "TooLate ToolError TraceMiss UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
     "core.tools": "ToolSpec",
@@ -165,7 +174,12 @@ _HOMES = {
     "scheduler.dispatch.switches": "Switch",
     "scheduler.engine": "Engine",
     "scheduler.events": "Decided Ended Event Received Sent Started Waiting",
+    "scheduler.feedback": "Feedback",
+    "scheduler.many.api": "asolve_many solve_many",
+    "scheduler.many.batch": "Batch",
+    "scheduler.many.stream": "Stream",
     "scheduler.mcp_tools": "mcp_tools",
+    "scheduler.planned": "Forecast",
     "scheduler.solution": "Solution Spend",
     "scheduler.tools": "Tool",
     "strategies.auto": "Auto",

@@ -43,7 +43,7 @@ LIES: tuple[Any, ...] = (
     {"prompt_tokens": 0, "completion_tokens": 0},
     {"prompt_tokens": "many", "completion_tokens": 3},
     {"prompt_tokens": 10, "completion_tokens": 10**18},
-    {"prompt_tokens": 3000, "completion_tokens": 4000},  # possible, but more than was asked for
+    {"prompt_tokens": 300, "completion_tokens": 40},  # possible, but more than was asked for
 )
 
 
@@ -54,6 +54,7 @@ class Provider:
     faults: Sequence[str]
     share: float = 0.3
     seed: int = 0
+    work: float = WORK
     url: str = ""
     asked: int = 0  # requests that arrived whole
     generated: int = 0  # of them, those whose completion it would bill at `TOKENS`
@@ -112,7 +113,7 @@ class Provider:
             await self._over.wait()
             return False
         else:
-            await asyncio.sleep(WORK)
+            await asyncio.sleep(self.work)
             return await (self._stream if body.get("stream") else self._whole)(writer, body, fault)
         await writer.drain()
         return True
@@ -218,14 +219,23 @@ class Storm:
 
 
 async def storm(
-    provider: Provider, home: Path, requests: int, *, at_once: int = 16, timeout: float = 1.0, stream: bool = False
+    provider: Provider,
+    home: Path,
+    requests: int,
+    *,
+    at_once: int = 16,
+    patience: float = 1.0,
+    stream: bool = False,
+    cap: int = 0,
+    single: bool = False,
 ) -> Storm:
-    """Sends so many questions through an engine with a journal and a ledger, and counts what became of them."""
+    """Sends so many questions through an engine with a journal and a ledger, and counts what became of them. `cap`: of
+    the account, in nano-dollars (0: enough for all). `single`: one sample each, else every second one a vote."""
     from ..models.lite import load_litellm
 
     await anyio.to_thread.run_sync(load_litellm)
     price = PriceSettings(prompt=100, completion=400)
-    facts: dict[str, Any] = {"price": price, "timeout": timeout, "queue_seconds": 120, "concurrency": at_once}
+    facts: dict[str, Any] = {"price": price, "timeout": patience, "queue_seconds": 120, "concurrency": at_once}
     first = ModelSettings(model="openai/chaos", api_base=provider.url, fallbacks=("second",), **facts)
     second = ModelSettings(model="openai/chaos-2", api_base=provider.url, **facts)
     settings = Settings(
@@ -233,14 +243,15 @@ async def storm(
     )
     report = Storm(requests)
     params = Params(max_tokens=16, logprobs=stream, cut=Cut(-50.0) if stream else None)
-    cap, each = 1_000_000_000, 50_000_000
+    each = 100_000_000
+    cap = cap or requests * each
     file = home / "ledger.db"
     async with await Ledger.open(file, [Account("global", None, (Limit.of(usd=cap / 1e9),))]) as ledger:
         async with Engine("first", settings=settings, journal=home / "runs.db", ledger=ledger) as engine:
             places, began = anyio.CapacityLimiter(at_once), perf_counter()
 
             async def one(i: int) -> None:
-                strategy: Any = SelfConsistency(params=params) if i % 2 else SingleShot(params=params)
+                strategy: Any = SelfConsistency(params=params) if i % 2 and not single else SingleShot(params=params)
                 async with places:
                     try:
                         budget = Budget(usd=each / 1e9, calls=6)

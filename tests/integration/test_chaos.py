@@ -26,7 +26,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # litellm's own, where a call is cancelled while it is prepared in a thread; pytest sets aside our filter for it.
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:coroutine '.*completion' was never awaited:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited:RuntimeWarning"),
 ]
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satisfice.budgets import portfolio as portfolios
 from satisfice.budgets.portfolio import Portfolio
 from satisfice.budgets.portfolio_world import Arm, Tables, World, state
 from satisfice.budgets.priors import DEFAULT_PRIORS
@@ -143,7 +142,10 @@ def test_p_of_an_answer_is_a_martingale(world: World, raw: list[tuple[int, int]]
     chances = [sum(brute.masses(one)) / total for one in after]
     assert sum(chances) == pytest.approx(1.0, abs=1e-9)
     now = state(tables, votes, (), choices).answers
-    then = [state(tables, one, (), choices).answers if p > 0 else np.zeros(k + 2) for one, p in zip(after, chances)]
+    then = [
+        state(tables, one, (), choices).answers if p > 0 else np.zeros(k + 2)
+        for one, p in zip(after, chances, strict=True)
+    ]
     for answer in range(k):
         expected = sum(p * float(found[answer]) for p, found in zip(chances, then, strict=True))
         assert expected == pytest.approx(float(now[answer]), abs=1e-9)
@@ -178,7 +180,7 @@ def test_the_look_ahead_is_what_enumeration_says(
     at = state(tables, votes, (), choices)
     every, more = np.arange(3), list(left or (9, 9, 9))
     most = at.own.sum(axis=1) + np.array(more, dtype=float)
-    shop = shop_of(tables, every, np.array(prices), choices, wrong, np.ones((3, 3)), most)
+    shop = shop_of(tables, every, np.array(prices), most, np.ones((2, 3)), choices, wrong)
     nets, _ = ahead(root(at, tables, every), shop, depth)
     for arm in range(3):
         if more[arm]:
@@ -203,9 +205,7 @@ def test_the_order_of_arms_changes_nothing(
 
 
 @given(worlds, raws, st.sampled_from([0, 4]), st.sampled_from([0.0, 1.0]))
-def test_the_net_falls_as_the_price_rises(
-    world: World, raw: list[tuple[int, int]], choices: int, wrong: float
-) -> None:
+def test_the_net_falls_as_the_price_rises(world: World, raw: list[tuple[int, int]], choices: int, wrong: float) -> None:
     priors = Priors(DEFAULT_PRIORS.voting, allocation=world)
     portfolio = Portfolio(KEYS, numbered(raw, choices), choices=choices)
     before = [float("inf")] * 3
@@ -227,14 +227,12 @@ def test_no_wave_is_larger_than_what_can_be_paid(world: World, raw: list[tuple[i
     assert 0 <= ways[0].size <= steps
 
 
-def test_three_ahead_is_looked_where_two_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two more arms of the same quality together outvote the first: one alone only ties."""
+def test_two_more_are_bought_together_where_one_alone_only_ties() -> None:
+    """Arms of the same quality: the first other vote only ties, two outvote the first."""
     world = World({key: Arm(1.0, 1.0, own=1e6) for key in KEYS}, kappa=2.0, fitted=True)
     priors = Priors(DEFAULT_PRIORS.voting, allocation=world)
     terms = [Terms(1.0, 0.001, 100, priors)] * 3
-    votes: Votes = ((0, 0),)
-    deep = Portfolio(KEYS, votes, left=(0, 1, 1)).jointly(terms)
-    monkeypatch.setattr(portfolios, "DEPTH", 1)
-    shallow = Portfolio(KEYS, votes, left=(0, 1, 1)).jointly(terms)
-    assert shallow[1].size == 0
-    assert deep[1].size == 1
+    alone = Portfolio(KEYS, ((0, 0),), left=(0, 1, 0)).jointly(terms)
+    both = Portfolio(KEYS, ((0, 0),), left=(0, 1, 1)).jointly(terms)
+    assert [way.size for way in alone] == [0, 0, 0]
+    assert [way.size for way in both] == [0, 1, 1]

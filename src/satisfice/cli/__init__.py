@@ -16,6 +16,7 @@ from .output import fail, wants_json
 _COMMANDS = {
     "solve": ("solving", "Answer one query within a budget."),
     "plan": ("planning", "What a query would bring at every price, before anything is spent."),
+    "solve-many": ("many", "Answer many queries within one budget."),
     "verify": ("verifying", "Is an answer right? Put it before verifiers."),
     "runs": ("runs", "List, show, explain, resume and judge runs."),
     "kill": ("killing", "Stop what runs: all, a tenant, a key, a strategy, a model."),
@@ -42,7 +43,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name)
+        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
