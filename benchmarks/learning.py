@@ -205,6 +205,25 @@ def recorded(parquet: str) -> tuple[list[str], list[tuple[str, str, list[tuple[f
     return models, whole
 
 
+def moved(parquet: str, splits: int = 500) -> None:
+    """How far the models' logits move from half of the exams to the other half: together, and each of its own."""
+    models, questions = recorded(parquet)
+    exams = sorted({exam for _, exam, _ in questions})
+    common, own, chance = [], [], []
+    for nth in range(splits):
+        chosen = set(Random(nth).sample(exams, len(exams) // 2))
+        halves = [[rows for _, exam, rows in questions if (exam in chosen) == first] for first in (True, False)]
+        shares = [[(sum(r[i][0] for r in half) + 0.5) / (len(half) + 1) for half in halves] for i in range(len(models))]
+        moves = [logit(b) - logit(a) for a, b in shares]
+        errors = [sum(1 / (len(half) * p * (1 - p)) for half, p in zip(halves, two, strict=True)) for two in shares]
+        common.append(mean(moves) ** 2)
+        own.append(sum((x - mean(moves)) ** 2 for x in moves) / (len(moves) - 1))
+        chance.append(mean(errors))
+    alone = sqrt(max(0.0, mean(own) - mean(chance)))
+    told = f"{sqrt(mean(common)):.2f} logits together, {alone:.2f} each of its own ({sqrt(mean(chance)):.2f} of chance)"
+    print(f"\n{len(models)} models, {len(questions)} questions, {len(exams)} exams, {splits} random halves: {told}")
+
+
 def replay(parquet: str, rounds: int, worth: float) -> None:
     models, questions = recorded(parquet)
     train = [rows for _, exam, rows in questions if exam in KNOWN]
@@ -262,7 +281,8 @@ def main() -> None:
     given = parser.parse_args()
     steps: list[Callable[[], None]] = [detection, lambda: simulate(given.worlds, given.requests)]
     if given.parquet:
-        steps = [lambda w=worth: replay(given.parquet, given.rounds, w) for worth in given.worth]  # type: ignore[misc]
+        steps = [lambda: moved(given.parquet)]
+        steps += [lambda w=worth: replay(given.parquet, given.rounds, w) for worth in given.worth]  # type: ignore[misc]
     for step in steps:
         step()
 

@@ -4,11 +4,12 @@
 
 PATH is a file that `satisfice bank import` reads, or a bank. Only first attempts count ("baseline": a `retry` row
 exists only where the first one failed), and `--drop` datasets are left out. Everything is cross-fitted by fold: the
-policy that decides about a question was fitted on the other folds. `auto` is the real plan (`strategies.auto`), replayed for
-each worth of a right answer; every failed or unreadable draw is billed. The operating point of a fold is the largest
-worth at which the runs on the *other* folds spent no more than the target. Baselines: single models; two of them mixed
-by chance; all cascades of agreement (a, b; c where they differ) with the one that is best on the other folds; a random
-order of models; and an oracle that knows the cheapest right model. Intervals are paired, by question (bootstrap).
+policy that decides about a question was fitted on the other folds. `auto` is the real plan (`strategies.auto`),
+replayed for each worth of a right answer; every failed or unreadable draw is billed. The operating point of a fold is
+the largest worth at which the runs on the *other* folds spent no more than the target. Baselines: single models; the
+cascade of agreement (a, b; c where they differ) that is the most accurate on the other folds within the target; a
+random order of models until two agree; and an oracle that knows the cheapest right model. Intervals are paired, by
+question (bootstrap).
 """
 
 from __future__ import annotations
@@ -87,13 +88,16 @@ def main(
             f"diff {right.mean() - base.mean():+.4f} [{diff.low:+.3f}, {diff.high:+.3f}] one-sided > {low:+.4f}{claim}"
         )
     reliability(runs)
+    dependence(table, policies)
     if out is not None:
         save(Path(out), rows, usd, "" if topics else "-no-topics")
 
 
 def policy_of(bank: Bank, fold: int) -> Policy:
     """Fitted on the other folds."""
-    return Policy(allocation=fit_allocation(bank, folds=[f for f in bank.folds if f != fold]), fitted=True)
+    return Policy(
+        allocation=fit_allocation(bank, folds=[f for f in bank.folds if f != fold], held_out=True), fitted=True
+    )
 
 
 def replayed(
@@ -177,6 +181,47 @@ def reliability(runs: dict[float, tuple[np.ndarray, ...]]) -> None:
     right, p = (np.concatenate([run[i] for run in runs.values()]) for i in (0, 2))
     for part in np.array_split(np.argsort(p), BINS):
         click.echo(f"claimed {p[part].mean():.3f}, right {right[part].mean():.3f} of {len(part)} runs")
+
+
+def dependence(table: Table, policies: dict[int, Policy]) -> None:
+    """All nine votes fused by the fitted world, and by one in which votes are independent given what is right (naive
+    Bayes): what each claims, and what comes."""
+    from dataclasses import replace
+
+    from satisfice.budgets.features import features
+    from satisfice.budgets.portfolio_world import World, state
+
+    keys = tuple(f"single_shot@{model}" for model in table.models)
+    claims: dict[str, list[tuple[float, float]]] = {"fitted world": [], "naive Bayes": []}
+    for i, question in enumerate(table.questions):
+        asked = table.bank.questions[question]
+        allocation = policies[asked.fold].allocation
+        assert allocation is not None
+        world, task = allocation.world(), asked.task()
+        tables = world.tables(keys, (), features(task), task.topic)
+        chance = world.tables(keys).chance
+        plain = World(
+            {
+                k: replace(world.arms[k], bias=float(np.log(c / (1 - c))), loading=0.0, sd=0.0, own=1e6)
+                for k, c in zip(keys, chance, strict=True)
+            },
+            kappa=1e6,
+        )
+        known = list(dict.fromkeys(key for key in table.keys[i] if key is not None))
+        votes = tuple((a, known.index(key) if key is not None else -1) for a, key in enumerate(table.keys[i]))
+        right = [max(table.right[i, a] for a, key in enumerate(table.keys[i]) if key == one) for one in known]
+        for name, of in (("fitted world", tables), ("naive Bayes", plain.tables(keys))):
+            p = state(of, votes, (), len(asked.choices)).answers[:-1]
+            claims[name].append((float(p.max()), right[int(p.argmax())]))
+    for name, rows in claims.items():
+        p, right = (np.array(column) for column in zip(*rows, strict=True))
+        p = np.clip(p, 1e-6, 1 - 1e-6)
+        loss = -np.mean(right * np.log(p) + (1 - right) * np.log(1 - p))
+        gap = paired(p, right)
+        click.echo(
+            f"all votes, {name}: right {right.mean():.4f}, claimed {p.mean():.4f}, "
+            f"too much by {p.mean() - right.mean():+.4f} [{gap.low:+.3f}, {gap.high:+.3f}], log loss {loss:.4f}"
+        )
 
 
 def one_sided(diff: np.ndarray) -> float:

@@ -8,10 +8,9 @@ its cap and set right to what it came to. After every grant and every settlement
 are from its weight's part of all served dollars, in maximal holds. Served: posted, and held while a request is under
 way.
 
-`stream`: requests come to `Stream` over a real engine and a made-up model, in virtual time (trio's clock), by a Poisson
-process whose rate changes: calm, bursts of eight times as much, pauses. Costs and difficulty differ from request to
-request. What they would spend without a price is measured first (same requests, no target), and the target is that
-divided by the overload.
+`stream`: requests come to `Stream` over a real engine and a made-up model, in virtual time (trio's clock), as many in
+each window, evenly or in bursts. Costs and difficulty differ from request to request. What those of a window would
+spend without a price is measured first (the first window's, no target), and the target is that divided by the overload.
 """
 
 from __future__ import annotations
@@ -143,23 +142,21 @@ class Streamed:
     held: float
 
 
-def arrivals(requests: int, seconds: float, seed: int, bursts: bool) -> list[tuple[float, str]]:
-    """(time, question) of each request."""
-    dice = Random(seed)
-    rates, at = [], 0.0
-    while at < seconds:
-        length = dice.uniform(0.01, 0.05) * seconds
-        rates.append((at, dice.choice((0.3, 1.0, 1.0, 1.0, 8.0)) if bursts else 1.0))
-        at += length
-    marks, total = [], 0.0
-    for (start, rate), end in zip(rates, [t for t, _ in rates[1:]] + [seconds], strict=True):
-        marks.append((start, end, rate, total))
-        total += rate * (end - start)
-    found = []
-    for mark in sorted(dice.uniform(0, total) for _ in range(requests)):
-        start, _, rate, before = next(m for m in reversed(marks) if m[3] <= mark)
-        theta, tokens = dice.choice((0.95, 0.8, 0.6, 0.4, 0.2)), dice.randint(20, 120)
-        found.append((start + (mark - before) / rate, f"q {len(found)} {theta} {tokens}"))
+def arrivals(requests: int, windows: int, seconds: float, seed: int, bursts: bool) -> list[tuple[float, str]]:
+    """(time, question) of each request, as many in each window. With bursts the rate changes every few hundredths of a
+    window: half, once, or three times as many."""
+    dice, found = Random(seed), []
+    for window in range(windows):
+        marks, at, total = [], 0.0, 0.0
+        while at < seconds:
+            length, rate = dice.uniform(0.01, 0.05) * seconds, dice.choice((0.5, 1.0, 1.0, 3.0)) if bursts else 1.0
+            marks.append((window * seconds + at, rate, total))
+            total += rate * min(length, seconds - at)
+            at += length
+        for mark in sorted(dice.uniform(0, total) for _ in range(requests // windows)):
+            start, rate, before = next(m for m in reversed(marks) if m[2] <= mark)
+            theta, tokens = dice.choice((0.95, 0.8, 0.6, 0.4, 0.2)), dice.randint(20, 120)
+            found.append((start + (mark - before) / rate, f"q {len(found)} {theta} {tokens}"))
     return found
 
 
@@ -219,10 +216,10 @@ def streamed(
 def stream_command(requests: int, windows: int, overload: tuple[float, ...], even: bool) -> None:
     """Shortfall and overshoot of a stream."""
     seconds = 600.0
-    asked = arrivals(requests, windows * seconds, 0, not even)
-    free = streamed(asked, 1e6, seconds, windows, concurrency=10_000)
-    total = sum(free.windows)
-    each = free.calls / requests
+    asked = arrivals(requests, windows, seconds, 0, not even)
+    first = [one for one in asked if one[0] < seconds]
+    free = streamed(first, 1e6, seconds, 1, concurrency=10_000)
+    total, each = free.windows[0] * windows, free.calls / len(first)
     click.echo(f"{requests} requests in {windows} windows; without a price: ${total:.4f}, {each:.2f} calls each\n")
     click.echo(
         "| demand / target | spent / target | windows, lowest to highest | with what was held at their ends", nl=False

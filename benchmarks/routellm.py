@@ -45,6 +45,15 @@ WEAK, STRONG = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 RERUN = "Mixtral-8x7B-Instruct-v0.1"
 PRICE = 0.6e-6  # dollars a token, Mixtral's in the first file, for a rerun that has none
 SAME = 300  # characters: questions on one passage begin alike, and so do they all where the task is put in many words
+DRAWN = (
+    "predictor",
+    "predictor, per dollar",
+    "domain mean",
+    "domain mean, per dollar",
+    "words only",
+    "length",
+    "random",
+)
 WORDS = ((inf, 100.0), (inf, 500.0))
 
 
@@ -120,6 +129,7 @@ def routers(data: Data) -> dict[str, Any]:
         found["predictor without topic"] = blind
         found["ridge on the gap"] = on_the_gap(data)
         found["domain mean"] = cross_means(gap, data.topics, data.folds)
+        found["domain mean, per dollar"] = found["domain mean"] / data.pair.extra("usd")
     p = cross_predicted(data.examples, penalties=WORDS, topics=False)
     found["words only"] = told(data, "words only", p)
     words = data.examples.seen[:, MARKS:]
@@ -135,7 +145,8 @@ def shown(x: Interval, sign: str = "") -> str:
 def table(data: Data, scores: Mapping[str, Any], by: Unit) -> None:
     names = list(scores)
     rows = compare(data.pair, scores, by=by)
-    bases = [name for name in ("domain mean", "words only", "length") if name in scores]
+    domain = "domain mean, per dollar" if by == "usd" else "domain mean"
+    bases = [name for name in (domain, "words only", "length") if name in scores]
     click.echo(f"\nin {by}:\n")
     above = " | ".join(f"APGR above {base} | PGR above {base}" for base in bases)
     click.echo(f"| router | APGR | PGR at 40% | CPT(80%) | {above} |\n" + "|---" * (4 + 2 * len(bases)) + "|")
@@ -264,7 +275,7 @@ def draw(data: Data, scores: Mapping[str, Any], out: Path, title: str) -> None:
                 writer.writerows(
                     [name, by, f"{x:.2f}", f"{y:.4f}"] for x, y in zip(found.shares, found.pgr, strict=True)
                 )
-                if name in ("predictor", "predictor, per dollar", "domain mean", "words only", "length", "random"):
+                if name in DRAWN:
                     axis.plot(found.shares, found.pgr, label=name, lw=2 if name == "predictor" else 1)
             axis.set_xlabel(f"share of the strong arm's extra {'calls' if by == 'calls' else 'dollars'}")
             axis.set_ylabel("PGR")

@@ -1,13 +1,10 @@
 """One budget for many questions: `solve_many` against as many draws for everyone, on recorded draws.
 
     python benchmarks/sharing.py draws mcqa_temperature_10samples.parquet --temperature 0.7
-    python benchmarks/sharing.py dollars mcqa_temperature_10samples.parquet --temperature 0.7
 
 `draws`: every draw costs the same, and a batch of all questions may make n of them on average. The allocation is the
 code of `solve_many` (`scheduler.many.greedy`); its parts are runs of `SelfConsistency` by the replay driver. Every
-question is judged by a policy fitted on the other folds. `dollars`: `Engine.solve_many` itself, over a model that
-replays the recorded draws and bills their recorded tokens, one batch for each fold and a policy fitted on the other
-folds.
+question is judged by a policy fitted on the other folds.
 
 Baselines on the same orders of the draws: uniform n; the best mixture of uniform n's at the same spend (the envelope of
 their curve); and an oracle that knows each question's curve of accuracy by n, averaged over its orders, and shares the
@@ -18,7 +15,6 @@ drawn again, 2000 resamples; the mixture is chosen again in each.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +26,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from stopping import Bench, opened
 
-from satisfice import Engine, Price, SelfConsistency
+from satisfice import SelfConsistency
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.policy import Policy
 from satisfice.budgets.purse import UNLIMITED, Purse
 from satisfice.budgets.sharing.envelopes import Envelope, predicted, relaxed
 from satisfice.budgets.switching import ENOUGH, reserve
-from satisfice.core.amounts import NANO
 from satisfice.core.belief import Continuation, Priors
-from satisfice.core.completions import Completion, Request, Response, Usage
 from satisfice.experiments import fit
 from satisfice.experiments.bank import Bank
 from satisfice.experiments.intervals import Interval
@@ -46,13 +40,11 @@ from satisfice.experiments.replaying import NOMINAL, BankSource, BankTariff, Dec
 from satisfice.scheduler.decisions import Economics
 from satisfice.scheduler.many.advancing import Step
 from satisfice.scheduler.many.asked import Item, renamed
-from satisfice.scheduler.many.batch import solve_many
 from satisfice.scheduler.many.greedy import Greedy
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
 
 MEANS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
-PRICE = Price.per_million(1.0, 2.0)  # of gpt-3.5-turbo as the source has it
 
 
 @click.group()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import log
 from operator import mul
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .portfolio_world import Arm, World
+from .portfolio_world import Arm, World, logistic
+
+TINY = 1e-9
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -67,22 +70,25 @@ class AllocationPolicy(BaseModel):
     `middle`, `again`: see `budgets.portfolio_world.World`).
     `curve` (b0, b1, sd) stands in for arms that are not known: their bias by what they cost relative to the cheapest.
     `ease`: what features tell of a question; `weights`: how
-    often it is how much easier than that (empty: as a normal distribution says). `provenance` tells what it was fitted
-    on, and how well it predicted what was held out."""
+    often it is how much easier than that (empty: as a normal distribution says). `settled` (a, b): a claim of
+    P(right) p is read as sigmoid(a + b logit p) (empty: as it is). `provenance` tells what it was fitted
+    on, and how well it predicted what was held out. What is declared was read off nine models on ten exams (recorded by
+    Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` cannot be told from one draw of each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     arms: dict[str, ArmPolicy] = {}
-    curve: tuple[Finite, Finite, Annotated[float, Field(ge=0)]] = (0.2, 0.7, 0.8)
-    loading: Finite = 1.4
-    own: Positive = 1.5
+    curve: tuple[Finite, Finite, Annotated[float, Field(ge=0)]] = (0.4, 1.1, 0.8)
+    loading: Finite = 2.0
+    own: Positive = 3.0
     blank: Share = 0.01
-    kappa: Positive = 2.0
-    alike: tuple[Finite, Finite] = (0.0, 0.0)
-    middle: Finite = 0.0
+    kappa: Positive = 3.0
+    alike: tuple[Finite, Finite] = (-0.25, 0.4)
+    middle: Finite = 1.4
     again: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     ease: EasePolicy | None = None
     weights: tuple[Share, ...] = ()
+    settled: tuple[Finite, Finite] | None = None
     fitted: bool = True
     provenance: dict[str, str | int | float] = {}
 
@@ -117,8 +123,15 @@ def _world(same: _Same) -> World:
         policy.again,
         policy.ease,
         weights=policy.weights,
+        settled=partial(_read, *policy.settled) if policy.settled is not None else None,
         fitted=policy.fitted,
     )
+
+
+def _read(a: float, b: float, p: float) -> float:
+    """What is left of a claim of P(right)."""
+    p = min(max(p, 0.0), 1.0 - TINY)
+    return logistic(a + b * log(p / (1.0 - p))) if p > TINY else p
 
 
 DECLARED = AllocationPolicy(fitted=False)

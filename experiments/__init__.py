@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .allocating import fit_allocation
     from .bank import Bank, Draw, Question
     from .cascading import fit_cascades
     from .evaluation import evaluate
@@ -33,6 +34,7 @@ _HOMES = {
     "clustered": "intervals",
     "evaluate": "evaluation",
     "fit": "fitting",
+    "fit_allocation": "allocating",
     "fit_cascades": "cascading",
     "fit_gate": "gating",
     "fit_predictor": "predicting",
@@ -54,6 +56,7 @@ __all__ = [
     "clustered",
     "evaluate",
     "fit",
+    "fit_allocation",
     "fit_cascades",
     "fit_gate",
     "fit_predictor",

@@ -8,31 +8,34 @@ questions do not overfit; what features tell of a question comes from `budgets.p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import log, log10
+from math import log10
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..budgets.allocation_policy import DECLARED, AllocationPolicy, ArmPolicy, EasePolicy
 from ..budgets.features import features
-from ..budgets.portfolio_world import RANGE, nodes
+from ..budgets.portfolio_world import Tables, nodes, state
+from ..core.errors import UnknownName
 from .bank import Bank
 from .cascading import main_arms
 from .easing import ease_of
+from .urns import Urn, urn
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float64]
+    Places: TypeAlias = NDArray[np.intp]
 
 FEWEST = 30  # questions that two arms have in common
 SHARE = 0.9  # of its model's questions that an arm must have: others were chosen by what came before
 SPREAD = (2.0, 0.4, 0.7)  # standard deviations of an arm's bias, loading and log of strength around the mean of all
-URN_SPREAD = (1.0, 0.3, 0.3, 1.0)  # of the logs of kappa, of its and the weight's slopes, of `again`
-SOME = 400  # questions that the urn is fitted on
 STEPS, ROUNDS = 200, 4  # of the optimiser; of it and the weights in turn
+PREFIX = 12  # votes of a question, of which claims are compared with what came
+PRIOR = 20.0  # claims' worth of taking them as they are
 NORMAL = 10.0  # questions' worth of the normal distribution in that of ease
 
 
@@ -53,6 +56,22 @@ class Records:
     seen: tuple[tuple[float, ...], ...] = ()
     topics: tuple[str, ...] = ()
     folds: tuple[int, ...] = ()
+
+    def only(self, places: Places) -> Records:
+        """Some of the questions."""
+        rows = places.tolist()
+        return replace(
+            self,
+            questions=tuple(self.questions[i] for i in rows),
+            right=self.right[rows],
+            wrong=self.wrong[rows],
+            blank=self.blank[rows],
+            votes=tuple(self.votes[i] for i in rows),
+            choices=tuple(self.choices[i] for i in rows),
+            seen=tuple(self.seen[i] for i in rows),
+            topics=tuple(self.topics[i] for i in rows),
+            folds=tuple(self.folds[i] for i in rows),
+        )
 
     @classmethod
     def of(cls, bank: Bank, arms: Mapping[str, tuple[str, str]]) -> Records:
@@ -102,17 +121,86 @@ def fit_allocation(
     arms: Mapping[str, tuple[str, str]] | None = None,
     folds: Collection[int] | None = None,
     seed: int = 0,
+    held_out: bool | None = None,
 ) -> AllocationPolicy | None:
     """What a bank's `folds` (None: all) teach of `arms` ((model, arm) by key; None: all, see `arms_of`); None where no
-    two of them have 30 questions in common."""
+    two of them have 30 questions in common. `held_out`: whether to try on halves of the questions how well they predict
+    one another, and to correct claims by that, which takes two more fits (None: where all folds are fitted). Raises
+    `UnknownName`."""
     seen = bank.select(folds=folds) if folds is not None else bank
     chosen = arms or arms_of(seen)
+    for pair in chosen.values():
+        if pair not in seen.arms:
+            raise UnknownName.of("(model, arm)", ", ".join(pair), (f"{m}, {a}" for m, a in seen.arms))
     records = Records.of(seen, chosen)
     drawn = (records.right + records.wrong + records.blank) > 0
     shared = drawn.T.astype(float) @ drawn.astype(float)
     if len(chosen) < 2 or max(shared[i, j] for i in range(len(chosen)) for j in range(i)) < FEWEST:
         return None
-    return fitted(records)
+    found = fitted(records, seed)
+    facts: dict[str, str | int | float] = {
+        "questions": len(records.questions),
+        "arms": len(records.keys),
+        "draws": int((records.right + records.wrong + records.blank).sum()),
+        "folds": ",".join(map(str, seen.folds)),
+    }
+    settled = None
+    if (folds is None if held_out is None else held_out) and len(records.questions) >= 2 * FEWEST:
+        losses, settled = _held_out(records, seed)
+        facts |= losses
+    return found.model_copy(update={"provenance": facts, "settled": settled})
+
+
+def _held_out(records: Records, seed: int) -> tuple[dict[str, float], tuple[float, float]]:
+    """Of halves of the questions by a fit on the other half: nats per draw that holds an answer, of predictions before
+    anything is bought (`log_loss`) and of always predicting the arm's mean (`base_log_loss`); and how claims of
+    P(right) are to be read (`AllocationPolicy.settled`)."""
+    import numpy as np
+
+    odd = np.asarray(records.folds) % 2
+    half = odd if 0 < odd.sum() < len(odd) else np.arange(len(records.questions)) % 2
+    losses, count, claims = np.zeros(2), 0.0, []
+    for part in (0, 1):
+        train, test = (records.only(np.flatnonzero(half == p)) for p in (1 - part, part))
+        world, drawn = fitted(train, seed).world(), train.right + train.wrong
+        mean = (train.right.sum(axis=0) + 1.0) / (drawn.sum(axis=0) + 2.0)
+        for i in range(len(test.questions)):
+            tables = world.tables(test.keys, test.costs, test.seen[i], test.topics[i])
+            for column, chance in enumerate((np.clip(tables.chance, 1e-6, 1 - 1e-6), mean)):
+                losses[column] -= float(test.right[i] @ np.log(chance) + test.wrong[i] @ np.log(1 - chance))
+            count += float((test.right[i] + test.wrong[i]).sum())
+            claims += list(_claims(test, i, tables, Random(f"{seed}/{test.questions[i]}")))
+    log_loss, base = (round(float(loss) / max(count, 1.0), 5) for loss in losses)
+    return {"log_loss": log_loss, "base_log_loss": base}, platt(claims)
+
+
+def _claims(records: Records, i: int, tables: Tables, dice: Random) -> Iterator[tuple[float, bool]]:
+    """P(right) of the likeliest answer after one vote, two, ... of this question in one order, and whether it was."""
+    said = [(arm, "") for arm, n in enumerate(records.right[i].tolist()) for _ in range(int(n))]
+    said += [(arm, f"wrong {answer}") for arm, answer in records.votes[i]]
+    dice.shuffle(said)
+    known = list(dict.fromkeys(answer for _, answer in said))
+    votes = tuple((arm, known.index(answer)) for arm, answer in said[:PREFIX])
+    for n in range(1, len(votes) + 1):
+        p = state(tables, votes[:n], (), records.choices[i]).answers[:-1]
+        yield float(p.max()), known[int(p.argmax())] == ""
+
+
+def platt(claims: list[tuple[float, bool]]) -> tuple[float, float]:
+    """(a, b) so that sigmoid(a + b logit p) is what came of claims of p (Platt 1999), drawn to (0, 1)."""
+    import numpy as np
+
+    if not claims:
+        return 0.0, 1.0
+    p, right = (np.array(column, dtype=float) for column in zip(*claims, strict=True))
+    p = np.clip(p, 1e-4, 1 - 1e-4)
+    x = np.stack([np.ones_like(p), np.log(p / (1 - p))], axis=1)
+    at, prior = np.array([0.0, 1.0]), np.diag([PRIOR, PRIOR])
+    for _ in range(20):
+        q = 1.0 / (1.0 + np.exp(-x @ at))
+        slope = x.T @ (right - q) - prior @ (at - np.array([0.0, 1.0]))
+        at = at + np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + prior, slope)
+    return round(float(at[0]), 4), round(float(max(at[1], 0.1)), 4)
 
 
 def fitted(records: Records, seed: int = 0) -> AllocationPolicy:
@@ -123,8 +211,8 @@ def fitted(records: Records, seed: int = 0) -> AllocationPolicy:
         ease, held = known
         fit = likeliest(records, held)
         ease = ease.model_copy(update={"gain": round(fit.gain, 4)})
-        return policy_of(records, fit, urn(records, fit.bias, seed), ease)
-    return policy_of(records, fit, urn(records, fit.bias, seed))
+        return policy_of(records, fit, urn(records.votes, records.choices, records.costs, fit.bias, seed), ease)
+    return policy_of(records, fit, urn(records.votes, records.choices, records.costs, fit.bias, seed))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,71 +322,6 @@ def _beta(right: Floats, wrong: Floats, mu: Floats, own: Floats, several: Floats
         by_mu[:, several] = k * (dp - dq)
         by_own[:, several] = m * dp + (1 - m) * dq + digamma(k) - digamma(k + n)
     return logs, by_mu, by_own
-
-
-@dataclass(frozen=True, slots=True)
-class Urn:
-    """Where wrong answers come from: fields as in `AllocationPolicy`."""
-
-    kappa: float
-    alike: tuple[float, float]
-    middle: float
-    again: float
-
-
-def urn(records: Records, bias: Floats, seed: int = 0) -> Urn:
-    """The penalised maximum of the likelihood of which wrong answers were given, cheap arms first, on no more than
-    `SOME` questions."""
-    import numpy as np
-    from scipy.optimize import minimize
-
-    order = {int(a): i for i, a in enumerate(np.argsort(records.costs, kind="stable"))}
-    rows = [
-        (sorted(votes, key=lambda vote: order[vote[0]]), choices)
-        for votes, choices in zip(records.votes, records.choices, strict=True)
-        if len(votes) > 1
-    ]
-    rows = Random(f"urn/{seed}").sample(rows, SOME) if len(rows) > SOME else rows
-    middle = float(np.mean(bias))
-    skill = np.clip(bias - middle, -RANGE, RANGE)
-    repeated = any(len({arm for arm, _ in votes}) < len(votes) for votes, _ in rows)
-
-    def loss(x: Floats) -> float:
-        kappa, weight = np.exp(x[0] + x[1] * skill).tolist(), np.exp(x[2] * skill).tolist()
-        again = float(np.exp(x[3])) if repeated else DECLARED.again
-        found = -sum(_chosen(votes, choices, kappa, weight, again) for votes, choices in rows)
-        off = (x - start) / np.asarray(URN_SPREAD)
-        return found + 0.5 * float(off @ off)
-
-    start = np.array([np.log(DECLARED.kappa), *DECLARED.alike, np.log(DECLARED.again)])
-    simplex = np.vstack([start, start + np.diag([0.5, -0.3, 0.4, 0.7])])
-    options = {"initial_simplex": simplex, "maxfev": 150, "xatol": 0.01, "fatol": 0.05}
-    best = minimize(loss, start, method="Nelder-Mead", options=options).x if rows else start
-    return Urn(float(np.exp(best[0])), (float(best[1]), float(best[2])), middle, float(np.exp(best[3])))
-
-
-def _chosen(
-    votes: Sequence[tuple[int, str]], choices: int, kappas: list[float], weights: list[float], again: float
-) -> float:
-    """Log-likelihood of which wrong answers were given, in this order."""
-    total: dict[str, float] = {}
-    own: Counter[tuple[int, str]] = Counter()
-    by_arm: Counter[int] = Counter()
-    value, done = 0.0, 0.0
-    for arm, answer in votes:
-        kappa, weight = kappas[arm], weights[arm]
-        more = (again - 1.0) * weight
-        each, below = kappa / (choices - 1) if choices > 1 else 0.0, kappa + done + more * by_arm[arm]
-        known = total.get(answer)
-        if known is None:
-            value += log((each if choices > 1 else kappa) / below)
-        else:
-            value += log((each + known + more * own[arm, answer]) / below)
-        total[answer] = (known or 0.0) + weight
-        own[arm, answer] += 1
-        by_arm[arm] += 1
-        done += weight
-    return value
 
 
 def policy_of(records: Records, fit: Fit, urn: Urn, ease: EasePolicy | None = None) -> AllocationPolicy:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.completions import Cut, Response, Usage, logprob
-from ..core.errors import BadCompletion
+from ..core.errors import BadCompletion, ModelUnavailable
 from .cutting import TopTokens, Trace
 
 
@@ -43,7 +43,7 @@ class Streamed:
     def response(self, usage_of: Callable[[Any], Usage | None]) -> Response:
         """What came. A call that was hung up on never comes to its usage: only a provider that reports it in every
         chunk has told it by then. Where it is not known it is None, so that the call is billed at its hold. Raises
-        `BadCompletion`."""
+        `BadCompletion`, and `ModelUnavailable` where the stream broke off: half a number is another number."""
         # litellm ends a stream with a usage of its own counting: the provider's is in the chunks that it keeps.
         chunks = getattr(self._stream, "chunks", None) or ()
         said = [usage for chunk in chunks if (usage := _field(chunk, "usage")) is not None]
@@ -51,9 +51,20 @@ class Streamed:
         completion = self.trace.completion()
         if usage is None and not completion.text and not self.trace.seen:
             raise BadCompletion(f"{self.model}: a stream without a completion")
+        if self._died():
+            error = ModelUnavailable(f"{self.model}: the stream ended before the completion did")
+            error.sent = True  # what was generated until then may be billed
+            raise error
         if usage is not None and usage.completion < self.trace.seen:
             usage = replace(usage, completion=self.trace.seen)
         return Response((completion,), usage, self.model)
+
+    def _died(self) -> bool:
+        """Whether the provider never said that it was done. litellm says "stop" for it, and keeps what it did say."""
+        stream = self._stream
+        if self.trace.finish == "cut" or not hasattr(stream, "received_finish_reason"):
+            return False
+        return not (stream.received_finish_reason or getattr(stream, "intermittent_finish_reason", None))
 
 
 def _field(thing: Any, name: str) -> Any:

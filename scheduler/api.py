@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -14,9 +14,12 @@ from ..budgets.ledger.ledger import Ledger
 from ..budgets.policy import Policy
 from ..core.task import Candidate
 from .engine import Engine
+from .feedback import Feedback
 from .solution import Solution
 from .tools import Tools
 from .world import OnAsk
+
+T = TypeVar("T")
 
 
 async def asolve(
@@ -80,14 +83,34 @@ def verify(query: Any, candidate: str | Candidate, verifiers: Any, **options: An
     return _blocking(lambda: averify(query, candidate, verifiers, **options))
 
 
-def _blocking(work: Callable[[], Awaitable[Solution]]) -> Solution:
-    async def main() -> Solution:
+async def afeedback(
+    run_id: str,
+    correct: bool | float,
+    *,
+    settings: str | Path | None = None,
+    policy: Policy | str | Path | None = None,
+    journal: bool | str | Path | None = None,
+    **word: Any,
+) -> Feedback:
+    """`feedback` for async code. `word`: what `Engine.feedback` takes."""
+    async with Engine(settings=settings, policy=policy, journal=journal) as engine:
+        return await engine.feedback(run_id, correct, **word)
+
+
+def feedback(run_id: str, correct: bool | float, **options: Any) -> Feedback:
+    """Tells whether the answer of a run was right (True, False, or how far from 0 to 1), at any time after it. Blocks.
+    `options`: what `afeedback` and `Engine.feedback` take. Raises as those do."""
+    return _blocking(lambda: afeedback(run_id, correct, **options))
+
+
+def _blocking(work: Callable[[], Awaitable[T]]) -> T:
+    async def main() -> T:
         return await work()
 
     if not _in_loop():
         return anyio.run(main)
     # A loop cannot be entered twice: the request gets a thread with a loop of its own.
-    box: list[Solution | BaseException] = []
+    box: list[T | BaseException] = []
 
     def run() -> None:
         try:

@@ -85,6 +85,13 @@ async def drive(
         # What later requests of this engine need of this one. A resumed run was heard before.
         engine.habits.learn(tariff)
         engine.watches.learn(run.verdicts.told if run.log is None else ())
+        if run.log is None:
+            journal = engine.journal if engine.keeps(spec.store) else None
+            engine.learner.ended(run.decisions, spec.shifts, run.root.purse.posted[0], _wrong(run), journal)
+
+
+def _wrong(run: Run) -> float:
+    return run.root.terms.wrong if run.root.terms is not None else 0.0
 
 
 async def _perform(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..core.errors import (
 )
 from ..core.plans import Strategy
 from ..core.task import Contract
+from ..models.agents import register_agent
 from ..models.catalog import Catalog
 from ..models.settings import Settings, load_settings
 from .accounts import Accounts
@@ -35,8 +36,11 @@ from .dispatch.dispatcher import Dispatcher
 from .dispatch.switches import Switch
 from .drifting import Watches
 from .driving import OnCancel, drive
+from .feedback import feedback
 from .journal import Journal, RunRecord
+from .learning import Learner
 from .log import Log
+from .planned import plan
 from .preparing import prepare
 from .records import journal_place, reply_row
 from .solution import Solution
@@ -86,6 +90,8 @@ class Engine:
         self.memory: dict[tuple[str, str], list[str]] = {}
         self.dispatcher = Dispatcher(self.settings, self.catalog)
         self.habits, self.watches = Habits(), Watches(self.policy)
+        learning = self.settings.learning
+        self.learner = Learner.of(self.policy, self.policy_json, learning.explore, learning.sd)
         self._stack: AsyncExitStack | None = None
         self._closing = Closing(None)
         self._active: set[str] = set()  # runs that this engine is at
@@ -93,6 +99,11 @@ class Engine:
     def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
         """Makes a model object of your own known as `name`. A price is needed: what is not priced is not called."""
         self.catalog.register(name, model, price, batch, context)
+
+    def register_agent(self, name: str, agent: Callable[..., Any], *, usd: float, **options: Any) -> None:
+        """Makes an agent of your own known as `name`, at `usd` a call (`models.agents.register_agent` says what there
+        is to set). Raises `CallerError`."""
+        register_agent(self.catalog, name, agent, usd=usd, **options)
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -166,6 +177,8 @@ class Engine:
         """
         self._check_open()
         check_options(on_event, on_cancel)
+        if self._journal is not None:
+            await self.learner.refresh(self._journal)
         spec = prepare(
             self,
             query,
@@ -249,6 +262,8 @@ class Engine:
             self._active.discard(run_id)
 
     verify = verify
+    feedback = feedback
+    plan = plan
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -289,9 +304,9 @@ class Engine:
         """Whether a request that says this about storing is journaled."""
         return self._journal is not None and store
 
-    def shifts(self, seed: int, explore: bool) -> Mapping[str, float]:
+    def shifts(self, seed: int, explore: bool, arms: Sequence[str]) -> Mapping[str, float]:
         """What has been learnt of arms since the policy was fitted, in logits, for a request with this seed."""
-        return {}
+        return self.learner.shifts(seed, explore, arms) if len(arms) > 1 else {}
 
     def closing_of(self, spec: Spec) -> Closing:
         """Whoever puts on record how a run ends; nobody, for one that is not stored."""

@@ -7,6 +7,7 @@ starts later, or runs beside this one, comes to the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import sqrt
 from threading import Lock
@@ -108,17 +109,19 @@ class Learner:
             self._busy = False
 
     async def _take(self, words: Sequence[Given]) -> None:
-        """Takes in words; from the beginning where one of them replaces one that was taken in before."""
+        """Takes in words; from the beginning where one of them replaces one that was taken in before. All or, where the
+        task is cancelled, none."""
+        if not words:
+            return
         revised = any(word.revises is not None and word.revises <= self._last for word in words)
         standing = {word.run: word for word in words}  # the last word on each run stands
-        joint, todo = self.known, standing
+        joint, todo = deepcopy(self.known), standing
         if revised:
             joint, todo = self._nothing(), {**self._words, **standing}
         ordered = sorted(todo.values(), key=lambda word: word.id)
         for start in range(0, len(ordered), SLICE):
-            with self._lock:
-                for word in ordered[start : start + SLICE]:
-                    self._learn(joint, word)
+            for word in ordered[start : start + SLICE]:
+                self._learn(joint, word)
             await checkpoint()
         with self._lock:
             self.known = joint

@@ -74,9 +74,15 @@ def prepare(
         engine.accounts.named(account),
         engine.habits.upper(names, policy, engine.settings.limits.length_quantile or QUANTILE),
         shadow,
-        engine.shifts(seed, explore),
+        engine.shifts(seed, explore and engine.keeps(store), _keys(made)),
         store,
     )
+
+
+def _keys(strategy: Strategy) -> tuple[str, ...]:
+    """The keys of the arms that are weighed."""
+    inner = strategy.strategy if isinstance(strategy, Limited) else strategy
+    return inner.keys if isinstance(inner, Auto) else ()
 
 
 def _armed(strategy: Strategy, names: Sequence[str], policy: Policy) -> Strategy:

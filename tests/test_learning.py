@@ -280,15 +280,26 @@ async def test_tasks_that_look_at_once_learn_each_word_once(tmp_path: Path) -> N
 
 
 @pytest.mark.anyio
-async def test_who_is_cancelled_while_looking_loses_nothing(tmp_path: Path) -> None:
+async def test_who_is_cancelled_while_looking_has_learnt_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learner = Learner(POLICY)
     async with Journal.open(tmp_path / "runs.db") as journal:
-        await journal.give(word("r1", 1.0))
-        with anyio.CancelScope() as scope:
-            scope.cancel()
+        for i in range(250):
+            await journal.give(word(f"r{i}", 1.0))
+        with anyio.CancelScope() as scope, monkeypatch.context() as patched:
+            learn = Joint.learn
+
+            def half_way(joint: Joint, *label: Any) -> None:
+                learn(joint, *label)
+                scope.cancel()
+
+            patched.setattr(Joint, "learn", half_way)
             await learner.refresh(journal, now=True)
+        assert scope.cancelled_caught
+        assert learner.known.arms == ()
         await learner.refresh(journal, now=True)
-    assert learner.known.shift("a").seen == 1
+    assert learner.known.shift("a").seen == 250
 
 
 def known(explore: float = 0.0, spent: int = 0, regret: int = 0) -> Learner:

@@ -87,33 +87,33 @@ VOTE = SelfConsistency(params=Params(temperature=0.7, max_tokens=64))
 
 @pytest.mark.parametrize("concurrency", [1, 7])
 async def test_a_batch_spends_where_it_helps_and_never_more_than_its_budget(concurrency: int) -> None:
-    exam, budget = Exam(), 40 * 3 * CALL
+    exam, budget = Exam(), 24 * 3 * CALL
     async with engine(exam) as e:
-        batch = await batched(e, asked(40), budget=budget, concurrency=concurrency, strategy=VOTE)
+        batch = await batched(e, asked(24), budget=budget, concurrency=concurrency, strategy=VOTE)
     assert batch.spend.usd <= budget and batch.spend.calls == len(exam.calls)
-    assert batch.answered == 40 and exam.most <= concurrency
-    each = [sum(exam.calls.count(i) for i in range(kind, 40, 4)) for kind in range(4)]
-    assert each[0] < each[1] <= sum(each) / 3  # what is clear is not asked again and again
+    assert batch.answered == 24 and exam.most <= concurrency
+    each = [sum(exam.calls.count(i) for i in range(kind, 24, 4)) for kind in range(4)]
+    assert each[0] < (each[1] + each[2]) / 2  # what is clear is not asked again and again
     assert batch.spend.nanos == sum(s.spend.nanos for s in batch.solutions if s)
     assert all(s and s.spend.calls == len(s.candidates) for s in batch.solutions)
     assert batch.bound is not None and batch.gap is not None and batch.price > 0
-    assert batch.to_dict()["answered"] == 40
+    assert batch.to_dict()["answered"] == 24
 
 
 async def test_more_money_means_more_draws_and_a_lower_price() -> None:
     calls, prices = [], []
-    for mean in (1.5, 3.0, 6.0):
+    for mean in (1.5, 4.0):
         exam = Exam()
         async with engine(exam) as e:
-            batch = await batched(e, asked(24), budget=24 * mean * CALL + 2e-3, strategy=VOTE, concurrency=1)
+            batch = await batched(e, asked(16), budget=16 * mean * CALL + 1e-3, strategy=VOTE, concurrency=1)
         calls.append(len(exam.calls))
         prices.append(batch.price)
-    assert calls == sorted(set(calls)) and prices == sorted(prices, reverse=True)
+    assert calls[0] < calls[1] and prices[0] > prices[1]
 
 
 async def test_without_enough_for_all_some_are_left_and_say_so() -> None:
     async with engine() as e:
-        batch = await batched(e, asked(30), budget=10 * CALL + 2e-3, strategy=VOTE)
+        batch = await batched(e, asked(30), budget=10 * CALL + 1e-3, strategy=VOTE)
     left = [s for s in batch.solutions if s is not None and s.answer is None]
     assert left and all(s.stop_reason == "abandoned" and s.stop_said and s.spend.calls == 0 for s in left)
     assert batch.stopped == "budget" and batch.answered + len(left) == 30
@@ -128,7 +128,7 @@ async def test_a_budget_that_cannot_pay_one_call_is_an_error() -> None:
 async def test_worth_is_a_floor() -> None:
     async with engine() as e:
         poor = await batched(e, asked(8), budget=1.0, worth=3 * CALL, strategy=VOTE)
-        rich = await batched(e, asked(8), budget=1.0, worth=1e4 * CALL, strategy=VOTE)
+        rich = await batched(e, asked(8), budget=1.0, worth=200 * CALL, strategy=VOTE)
     assert poor.spend.usd < rich.spend.usd < 1.0
     assert poor.stopped == rich.stopped == "done"
 
@@ -234,9 +234,8 @@ async def test_what_is_there_comes_back_from_a_cancellation_and_goes_on_from_its
         again = Exam()
         e.register("m", again, PRICE)
         done = await batched(e, asked(8), budget=0.05, worth=30 * CALL, strategy=VOTE, resume=records)
-        assert done.answered == 8 and 5 in again.calls and len(set(again.calls)) <= 2
-        # the call that was under way counts at its worst case
-        assert done.spend.nanos > batch.spend.nanos - 1 and done.spend.calls >= len(exam.calls) + len(again.calls) - 1
+        assert done.answered == 8 and 5 in again.calls and batch.spend.usd < done.spend.usd <= 0.05
+        assert done.spend.calls == len(exam.calls) + len(again.calls)  # the call that was cut off was paid for, too
         with pytest.raises(CallerError, match="another query"):
             await batched(e, asked(9)[::-1], budget=0.05, strategy=VOTE, resume=records)
         with pytest.raises(BadSettings, match="line 1"):
@@ -334,11 +333,13 @@ async def test_a_window_that_is_used_up_makes_wait_and_never_overspends() -> Non
                 group.start_soon(_one, stream, i)
         assert len(stream.windows) > 1
         assert all(window.posted[0] + window.pending[0] <= stream.target for window in stream.windows)
-        assert sum(window.posted[2] for window in stream.windows) == len(exam.calls) == 60
+        assert sum(window.posted[2] for window in stream.windows) == len(exam.calls)
+        assert 10 < len(exam.calls) <= 60 and stream.price > 0
 
 
 async def _one(stream: Stream, i: int) -> None:
-    assert (await stream.solve(Task.of(f"item {i} ?"), strategy=SingleShot())).answer
+    solution = await stream.solve(Task.of(f"item {i} ?"), strategy=SingleShot())
+    assert solution.answer or not solution.spend.calls  # so much waits that it is not worth its price
 
 
 class Hurried:

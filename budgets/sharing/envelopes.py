@@ -18,7 +18,8 @@ from math import inf, isfinite
 from ...core.belief import Continuation, Terms
 from ...core.errors import CallerError
 
-STEEPEST, FLATTEST = 4, -14  # powers of two of a step's price between which a curve is looked at
+# Powers of two of a step's price at which a curve is looked at. Tables that come with a policy reach down to 2**-11.
+GRID = (*range(3, -11, -1), -13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def predicted(course: Callable[[float], Continuation], terms: Terms, base: float
     if spent <= 0:
         return Envelope(base=base)
     found = []
-    for power in range(STEEPEST, FLATTEST - 1, -1):
+    for power in GRID:
         price = 2.0**power / spent
         way, at = course(price), replace(terms, price=price)
         if way.size and way.gain == inf:

@@ -27,9 +27,10 @@ from .asked import Item
 SLACK = 0.02  # how far under the next one's index a query goes on: fewer parts for next to nothing
 NONE = 1e-12
 FALL = 0.5  # and how far under its own: a better buy may be under way
-BOLD = 2.0  # times the predicted price: above it everything is expected to be bought, and need not wait its turn
+BOLD = 3.0  # times the predicted price: above it everything is expected to be bought, and need not wait its turn
 OUT = 8  # queries in a row that are refused money, after which there is none
 PAUSES = ("value", "abstained")  # why a run stops that would go on at a lower price
+AHEAD = 2.0  # first purchases of all that have not begun that must still be there for the price to be believed
 FEW = 8  # queries that must have begun before anything is believed of what they cost
 IDLE = 5  # parts in a row that bring nothing, after which a query is left alone
 
@@ -205,20 +206,21 @@ class Greedy:
         return max(min(price, BOLD * self._forecast), self.floor)
 
     def _learn(self, item: Item, spent: int, price: float) -> None:
-        """What the price will come to, once more: first parts show what queries really cost, and the money that is left
-        has to do for those that have not begun."""
-        if self.bound is None or item.envelope is None or len(item.parts) != 1:
+        """What the price will come to, once more: first purchases show what queries really cost, and the money that is
+        left has to do for those that have not begun."""
+        if self.bound is None or item.envelope is None or not spent or item.spent > spent:
             return
         self._seen += 1
         self._cost += spent / NANO
         self._guess += item.envelope.at(max(price, NONE))[0]
         if self._seen < FEW or self._guess <= 0 or self._seen % max(1, len(self.items) // 20):
             return
-        dearer = max(1.0, self._cost / self._guess)
-        fresh = [one.envelope for one in self.items if not one.parts and one.envelope is not None]
-        left = relaxed(fresh, self.purse.room()[0] / NANO / dearer).price
+        dearer, usd = max(1.0, self._cost / self._guess), self.purse.room()[0] / NANO
+        fresh = [one.envelope for one in self.items if not one.spent and not one.over and one.envelope is not None]
         whole = [one.envelope for one in self.items if one.envelope is not None]
-        self._forecast = max(left, relaxed(whole, (self._usd or 0.0) / dearer).price) / dearer or inf
+        price = max(relaxed(fresh, usd / dearer).price, relaxed(whole, (self._usd or 0.0) / dearer).price) / dearer
+        scarce = usd < AHEAD * len(fresh) * self._cost / self._seen
+        self._forecast = inf if scarce or price <= 0 else price
 
     def _share(self, item: Item) -> None:
         """Where nobody can say what an item will take, it may have its equal part of what is left."""

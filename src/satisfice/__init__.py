@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from .models.local import LocalModel
     from .models.scripted import ScriptedModel
     from .models.settings import Settings
-    from .scheduler.api import asolve, averify, solve, verify
+    from .scheduler.api import afeedback, asolve, averify, feedback, solve, verify
     from .scheduler.decisions import Decision
     from .scheduler.dispatch.switches import Switch
     from .scheduler.engine import Engine
@@ -169,7 +169,7 @@ _HOMES = {
     "models.local": "LocalModel",
     "models.scripted": "ScriptedModel",
     "models.settings": "Settings",
-    "scheduler.api": "asolve averify solve verify",
+    "scheduler.api": "afeedback asolve averify feedback solve verify",
     "scheduler.decisions": "Decision",
     "scheduler.dispatch.switches": "Switch",
     "scheduler.engine": "Engine",

@@ -131,7 +131,7 @@ class Provider:
     async def _stream(self, writer: asyncio.StreamWriter, body: dict[str, Any], fault: str) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         said = _answer_of(body)
-        for i, part in enumerate((said[:5], said[5:])):
+        for i, part in enumerate((said[:-1], said[-1:])):  # cut off there it would be another number
             delta = {"index": 0, "delta": {"role": "assistant", "content": part}, "finish_reason": None}
             writer.write(_event({"choices": [delta]}))
             await writer.drain()

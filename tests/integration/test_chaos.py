@@ -26,6 +26,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # litellm's own, where a call is cancelled while it is prepared in a thread; pytest sets aside our filter for it.
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited:RuntimeWarning"),
 ]
 
@@ -41,6 +42,15 @@ async def weather(tmp_path: Path, faults: tuple[str, ...], requests: int, share:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_all_faults_mixed(tmp_path: Path, stream: bool) -> None:
     await weather(tmp_path, FAULTS, 40, 0.3, stream)
+
+
+async def test_an_account_that_runs_out_is_never_overdrawn(tmp_path: Path) -> None:
+    honest = tuple(fault for fault in FAULTS if fault != "usage")
+    with Provider(honest) as provider:
+        report = await storm(provider, tmp_path, 30, cap=150_000_000)
+    assert report.faults() == []
+    assert (report.overrun, report.posted <= 150_000_000) == (0, True)
+    assert report.errors["budget_too_small"] > 0
 
 
 @pytest.mark.long
