@@ -40,7 +40,7 @@ OPTIONS = ("--model", "m", "--answer", "number", "--budget", "0.05", "--worth", 
 
 def test_a_file_of_lines_is_answered_and_written(cli: Any, tmp_path: Any) -> None:
     (tmp_path / "q.txt").write_text('What is 2 + 2?\n\n{"query": "1 + 3?", "answer": "text"}\n')
-    code, out, err = cli("q.txt", *OPTIONS, "--out", "a.jsonl", "--json")
+    code, out, _ = cli("q.txt", *OPTIONS, "--out", "a.jsonl", "--json")
     data = json.loads(out)
     assert code == 0 and data["answered"] == 2 and [s["answer"] for s in data["solutions"]] == ["4", "4"]
     records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
