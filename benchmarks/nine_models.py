@@ -31,7 +31,7 @@ from satisfice.experiments.intervals import clustered, paired
 from satisfice.experiments.replaying import run_on
 from satisfice.strategies.auto import Auto
 
-WORTHS = (0.03, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7, 1.0)
+WORTHS = (0.05, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7, 1.0)
 TARGETS = (0.5, 0.75)  # shares of the best single model's dollars
 MARGIN = 0.96  # of the target that the other folds may spend
 BINS = 5

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .portfolio_world import Arm, World, logistic
+from .predictor import Predictor, PredictorPolicy
 
 TINY = 1e-9
 
@@ -71,7 +72,8 @@ class AllocationPolicy(BaseModel):
     `curve` (b0, b1, sd) stands in for arms that are not known: their bias by what they cost relative to the cheapest.
     `ease`: what features tell of a question; `weights`: how
     often it is how much easier than that (empty: as a normal distribution says). `settled` (a, b): a claim of
-    P(right) p is read as sigmoid(a + b logit p) (empty: as it is). `provenance` tells what it was fitted
+    P(right) p is read as sigmoid(a + b logit p) (empty: as it is).
+    `predictor`: what features tell of each arm, in place of `ease`. `provenance` tells what it was fitted
     on, and how well it predicted what was held out. What is declared was read off nine models on ten exams (recorded by
     Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` cannot be told from one draw of each."""
 
@@ -89,6 +91,7 @@ class AllocationPolicy(BaseModel):
     ease: EasePolicy | None = None
     weights: tuple[Share, ...] = ()
     settled: tuple[Finite, Finite] | None = None
+    predictor: PredictorPolicy | None = None
     fitted: bool = True
     provenance: dict[str, str | int | float] = {}
 
@@ -121,8 +124,9 @@ def _world(same: _Same) -> World:
         policy.alike,
         policy.middle,
         policy.again,
-        policy.ease,
+        policy.ease if policy.predictor is None else None,  # both tell of difficulty: it would count twice
         weights=policy.weights,
+        predictor=Predictor(policy.predictor) if policy.predictor is not None else None,
         settled=partial(_read, *policy.settled) if policy.settled is not None else None,
         fitted=policy.fitted,
     )

@@ -160,8 +160,8 @@ def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation
     net, cost = ahead(here, shop, 1, known)
     nets, paid = net[0] - now, cost[:, 0]
     for depth, widest in ((2, SHORT), (3, DEEP)) if len(at.masses) > 1 else ((3, DEEP),):
-        if depth == 3 and len(at.masses) > 1 and nets.max() > NOTHING:
-            break  # three ahead is for what is bought first, and for whether to stop
+        if depth == 3 and len(at.masses) > 1 and len(nets) > DEEP and nets.max() > NOTHING:
+            break  # among many arms three ahead is for what is bought first, and for whether to stop
         short = _short(widest, nets, price, -shop.mu @ tables.weights)
         some = here if len(short) == len(which) else root(at, tables, which[short])
         net, cost = ahead(some, shop.only(short), depth, known.only(short))

@@ -258,7 +258,7 @@ class Live:
                 await self._other(call, effect)
         finally:
             self._leave(flight)
-        await self.flush(came=calls)
+        await self.flush(came=flight.calls)  # some may have gone on by themselves
 
     def _enter(self, flight: Flight) -> None:
         flight.since = self.now()

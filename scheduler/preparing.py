@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..budgets.budget import Budget
 from ..budgets.lengths import QUANTILE
 from ..budgets.policy import Policy
+from ..budgets.predictor import Predictor
 from ..core.errors import CallerError
 from ..core.plans import Strategy
-from ..core.task import Contract
+from ..core.task import Contract, Task
 from ..core.verdict import name_of
 from ..strategies.arms import armed
 from ..strategies.auto import Auto
@@ -57,7 +58,7 @@ def prepare(
     made = strategy_of(strategy) if isinstance(strategy, str) else strategy
     names = engine.names(models) if models is not NO_MODELS else NO_MODELS
     policy = engine.policy
-    made = _armed(made, names, policy)
+    made = _armed(made, names, policy, task)
     names = tuple(dict.fromkeys((*names, *named_by(task, made))))
     seed = randbits(31) if seed is None else seed
     return Spec(
@@ -85,11 +86,18 @@ def _keys(strategy: Strategy) -> tuple[str, ...]:
     return inner.keys if isinstance(inner, Auto) else ()
 
 
-def _armed(strategy: Strategy, names: Sequence[str], policy: Policy) -> Strategy:
-    """The allocator with the arms of this request, where it has none of its own; any other strategy as it is."""
+def _armed(strategy: Strategy, names: Sequence[str], policy: Policy, task: Task) -> Strategy:
+    """The allocator with the arms of this request, where it has none of its own, and with what its policy wants to know
+    of the question; any other strategy as it is."""
     if isinstance(strategy, Limited):
-        return replace(strategy, strategy=_armed(strategy.strategy, names, policy))
-    if not isinstance(strategy, Auto) or strategy.arms or not names:
+        return replace(strategy, strategy=_armed(strategy.strategy, names, policy, task))
+    if not isinstance(strategy, Auto):
         return strategy
-    known = policy.allocation.arms if policy.allocation is not None else ()
-    return replace(strategy, arms=armed(names, tuple(known), strategy_of, strategy.params))
+    allocation = policy.allocation
+    if not strategy.arms and names:
+        known = tuple(allocation.arms) if allocation is not None else ()
+        strategy = replace(strategy, arms=armed(names, known, strategy_of, strategy.params))
+    predictor = allocation.predictor if allocation is not None else None
+    if predictor is not None and not strategy.seen:
+        strategy = replace(strategy, seen=Predictor(predictor).see(task)[0])
+    return strategy

@@ -40,8 +40,9 @@ class Auto:
     An arm is a `SingleShot`, one more draw of its model (`most` at the most, and one if it is greedy), or any other
     strategy, which runs once, inside `share` of what is left. `names`: the keys by which a policy knows the arms, where
     they differ from the arms' own ("single_shot@gpt-4"). Without arms an engine makes them: a draw, with `params`, of
-    each model that the request allows, and what its policy knows of those. With one arm there is nothing to choose, and
-    what is left is how often: best-of-n where there are checks, else self-consistency.
+    each model that the request allows, and what its policy knows of those. `seen`: what is known of the question
+    beforehand, where the policy wants other than the usual features (an embedding); an engine fills it in. With one arm
+    there is nothing to choose, and what is left is how often: best-of-n where there are checks, else self-consistency.
     """
 
     arms: tuple[Strategy, ...] = ()
@@ -49,6 +50,7 @@ class Auto:
     most: int = 32
     share: float = 1.0
     params: Params = WARM
+    seen: tuple[float, ...] = ()
     name: ClassVar[str] = "auto"
     pays: ClassVar[str] = "always, as a default: what to buy is decided for each question, single-shot included"
 
@@ -125,7 +127,7 @@ class _Allocation:
         free = tuple(c for c in in_order(task.checks, task) if not any(c is p for p in paid))
         self.pool = Pool(task, free, paid, bool(paid))
         self.pool.hear(task.judged)
-        self._seen = features(task)
+        self._seen = self.auto.seen or features(task)
         self.left = [self.auto.most if repeats(arm) else 1 for arm in self.auto.arms]
         self.steps = [self._step(arm) for arm in self.auto.arms]
 

@@ -515,17 +515,25 @@ async def test_a_batch_asks_only_for_what_is_not_known() -> None:
     engine = made({"a": (a, {})}, dispatch=CACHE)
     engine.catalog.revise("a", batch=8)
     async with engine as e:
+        events: list[Any] = []
 
         async def run(n: int) -> Any:
             def plan(task: Any) -> Any:
                 found = yield from Gather((ask("x", task),) * n)
                 return Answer(found[0])
 
-            return await e.solve("q", budget=1, answer="number", strategy=Plan(plan))
+            return await e.solve("q", budget=1, answer="number", strategy=Plan(plan), on_event=events.append)
 
         await run(2)
+        events.clear()
         second = await run(5)
-    assert counts == [2, 3]
+        assert [event.cached for event in events if isinstance(event, Received)] == [True, True, False, False, False]
+        events.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, 6)  # both ask for the sixth at the same time
+            group.start_soon(run, 6)
+        assert sum(isinstance(event, Received) for event in events) == 12
+    assert counts == [2, 3, 1]
     assert sum(c.cached for c in second.candidates) == 2
 
 

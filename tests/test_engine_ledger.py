@@ -173,10 +173,15 @@ async def test_what_was_in_flight_is_billed_at_its_hold() -> None:
         async def complete(self, request: Request) -> Response:
             word = request.messages[-1].content
             if word == "hangs":
+                left.set()
                 await anyio.sleep_forever()
             if word == "times out":
                 raise ModelTimeout("no reply")
+            if word == "quick":
+                await left.wait()
             return Response((Completion("Answer: 2"),), None if word == "silent" else Usage(20, 10))
+
+    left = anyio.Event()
 
     class Racing:
         name = "racing"

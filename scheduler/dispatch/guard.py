@@ -39,8 +39,7 @@ class Guard:
         self.identity: Identity = desk.identity
 
     def begin(self) -> None:
-        """The run is under way. Raises `Killed` where it must not be."""
-        self._desk.admit()
+        """The run is under way."""
         self._desk.enter(self)
 
     def end(self) -> None:
