@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -176,6 +178,18 @@ class Policy(BaseModel):
     allocation: AllocationPolicy | None = None
 
     def priors(self) -> Priors:
+        """What a run believes beforehand: the same object each time, by which tables made from it are kept."""
+        return self.made
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
+        """A copy, which believes what its own fields say."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("made", None)
+        return copied
+
+    @cached_property
+    def made(self) -> Priors:
+        """See `priors`."""
         channels = {name: verifier.channel() for name, verifier in self.verifiers.items()}
         ladders = {chain: cascade.ladder() for chain, cascade in self.cascades.items()}
         rounds = {strategy: known.rounds() for strategy, known in self.rounds.items()}

@@ -61,9 +61,7 @@ class Accounts:
             raise CallerError(f"account={account!r}: this engine keeps no ledger; give it one with ledger=...")
         return account or self._default
 
-    def of(
-        self, name: str, run_id: str, tariff: PriceList, shared: Purse | None = None
-    ) -> accounting.Account | None:
+    def of(self, name: str, run_id: str, tariff: PriceList, shared: Purse | None = None) -> accounting.Account | None:
         """The account of one run; None where no ledger is kept. `shared`: a purse above it that other runs share."""
         if self._ledger is None:
             return None

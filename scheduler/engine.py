@@ -40,6 +40,8 @@ from .feedback import feedback
 from .journal import Journal, RunRecord
 from .learning import Learner
 from .log import Log
+from .many.batch import solve_many
+from .many.stream import Stream
 from .planned import plan
 from .preparing import prepare
 from .records import journal_place, reply_row
@@ -212,6 +214,7 @@ class Engine:
         *,
         checks: Sequence[Any] = (),
         strategy: Strategy | None = None,
+        purse: Purse | None = None,
         on_event: OnEvent | None = None,
         on_cancel: OnCancel = "raise",
     ) -> Solution:
@@ -232,7 +235,7 @@ class Engine:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
                 raise
-            return await drive(self, record.id, spec, policy, tariff, Log(rows), on_event, on_cancel)
+            return await drive(self, record.id, spec, policy, tariff, Log(rows), on_event, on_cancel, purse)
 
     async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
         """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked, or
@@ -264,6 +267,12 @@ class Engine:
     verify = verify
     feedback = feedback
     plan = plan
+    solve_many = solve_many
+
+    def stream(self, usd_per_window: float, window_seconds: float, **settings: Any) -> Stream:
+        """Requests that share a dollar target per window, with fair shares, priorities and deadlines: `async with
+        engine.stream(10, 3600) as stream`. `settings`: as `Stream` takes them. Raises `CallerError`."""
+        return Stream(self, usd_per_window, window_seconds, **settings)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

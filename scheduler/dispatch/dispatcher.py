@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..solution import Solution, Spend
     from ..spec import Spec
 
-WATCH = 0.25  # seconds between looks at the switches while requests are under way
+WATCH = 0.1  # seconds between looks at the switches while requests are under way
 LONGEST_PAUSE = 60.0  # seconds that a provider may ask all callers to wait
 KNOWN = 20  # replies after which a model's 95th percentile of seconds is used
 SLOW_DOWN = (429, 503)  # HTTP: too many requests; overloaded
