@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from math import log
 from operator import mul
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .portfolio_world import Arm, World, logistic
 from .predictor import Predictor, PredictorPolicy
+from .successes import Successes, of_betas, of_logits
 
 TINY = 1e-9
+RARE = 1e-6  # weight of a class that is not kept
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -66,6 +70,51 @@ class EasePolicy(BaseModel):
         return self.gain * told
 
 
+class SuccessesPolicy(BaseModel):
+    """How often draws of `arms` pass an exact check, jointly (`budgets.successes.Successes`): classes of questions by
+    their `weights` with a Beta(a, b) of each arm, `betas[arm][class]`; or of each arm (mean, loading, own) of a
+    normal difficulty, `logits`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arms: tuple[str, ...]
+    weights: tuple[Share, ...] = ()
+    betas: tuple[tuple[tuple[Positive, Positive], ...], ...] = ()
+    logits: tuple[tuple[Finite, Finite, Positive], ...] = ()
+    questions: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> SuccessesPolicy:
+        rows = self.betas or self.logits
+        if bool(self.betas) == bool(self.logits) or len(rows) != len(self.arms):
+            raise ValueError("successes: either betas or logits, and a row for each arm")
+        if self.betas and ({*map(len, self.betas)} != {len(self.weights)} or not sum(self.weights) > 0):
+            raise ValueError("successes: a weight for each class, not all of them 0, and a Beta of each arm there")
+        return self
+
+    @classmethod
+    def of(cls, known: Successes) -> SuccessesPolicy:
+        """The file of what was fitted. Classes that hardly ever come are left out."""
+        if known.logits:
+            return cls(arms=known.arms, logits=known.logits, questions=known.questions)
+        kept = [k for k, weight in enumerate(known.weights) if weight > RARE]
+        return cls(
+            arms=known.arms,
+            weights=tuple(float(f"{known.weights[k]:.6g}") for k in kept),
+            betas=tuple(tuple(row[k] for k in kept) for row in known.betas),
+            questions=known.questions,
+        )
+
+    def successes(self) -> Successes:
+        """What runs. Loads numpy."""
+        if self.logits:
+            means, loadings, owns = zip(*self.logits, strict=True)
+            return replace(of_logits(self.arms, means, loadings, owns), questions=self.questions)
+        total = sum(self.weights)
+        found = of_betas(self.arms, tuple(weight / total for weight in self.weights), self.betas)
+        return replace(found, questions=self.questions)
+
+
 class AllocationPolicy(BaseModel):
     """What is known of several arms together: each by its key, and of the urn of wrong answers (`kappa`, `alike`,
     `middle`, `again`: see `budgets.portfolio_world.World`).
@@ -73,7 +122,9 @@ class AllocationPolicy(BaseModel):
     `ease`: what features tell of a question; `weights`: how
     often it is how much easier than that (empty: as a normal distribution says). `settled` (a, b): a claim of
     P(right) p is read as sigmoid(a + b logit p) (empty: as it is).
-    `predictor`: what features tell of each arm, in place of `ease`. `provenance` tells what it was fitted
+    `predictor`: what features tell of each arm, in place of `ease`, given the difficulty `gain` times as much; `alone`
+    was fitted without topics, and is for those that are not known. `successes`: how often draws pass exact checks
+    (None: as votes say). `provenance` tells what it was fitted
     on, and how well it predicted what was held out. What is declared was read off nine models on ten exams (recorded by
     Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` cannot be told from one draw of each."""
 
@@ -92,6 +143,9 @@ class AllocationPolicy(BaseModel):
     weights: tuple[Share, ...] = ()
     settled: tuple[Finite, Finite] | None = None
     predictor: PredictorPolicy | None = None
+    alone: PredictorPolicy | None = None
+    gain: Finite = 1.0
+    successes: SuccessesPolicy | None = None
     fitted: bool = True
     provenance: dict[str, str | int | float] = {}
 
@@ -126,10 +180,35 @@ def _world(same: _Same) -> World:
         policy.again,
         policy.ease if policy.predictor is None else None,  # both tell of difficulty: it would count twice
         weights=policy.weights,
-        predictor=Predictor(policy.predictor) if policy.predictor is not None else None,
+        predictor=_Told.of(policy),
         settled=partial(_read, *policy.settled) if policy.settled is not None else None,
         fitted=policy.fitted,
+        successes=partial(_successes, same) if policy.successes is not None else None,
     )
+
+
+@lru_cache(maxsize=64)
+def _successes(same: _Same) -> Successes:
+    assert same.policy.successes is not None
+    return same.policy.successes.successes()
+
+
+class _Told:
+    """What features tell of each arm, given the difficulty (`budgets.portfolio_world.Predicting`)."""
+
+    def __init__(self, known: Predictor, alone: Predictor | None, gain: float) -> None:
+        self.known, self.alone, self.gain = known, alone, gain
+        self.topics = {topic for arm in known.policy.arms.values() for topic in arm.topics}
+
+    @classmethod
+    def of(cls, policy: AllocationPolicy) -> _Told | None:
+        alone = Predictor(policy.alone) if policy.alone is not None else None
+        return cls(Predictor(policy.predictor), alone, policy.gain) if policy.predictor is not None else None
+
+    def logits(self, seen: tuple[float, ...], topic: str) -> Mapping[str, float]:
+        """By arm."""
+        by = self.known if topic in self.topics or self.alone is None else self.alone
+        return {arm: self.gain * logit for arm, logit in by.logits(seen, topic).items()}
 
 
 def _read(a: float, b: float, p: float) -> float:

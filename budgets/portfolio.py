@@ -137,7 +137,7 @@ def _world(terms: Terms) -> World:
 def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
     import numpy as np
 
-    from .portfolio_ahead import ahead, draws, root, shop_of
+    from .portfolio_ahead import ahead, root, shop_of
 
     first, n = terms[0], len(terms)
     costs = [one.cost for one in terms]
@@ -156,15 +156,13 @@ def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation
     most = at.own.sum(axis=1)[which] + left[which]
     shop = shop_of(tables, which, price, most, each, portfolio.choices, first.wrong, after)
     here = root(at, tables, which)
-    known = draws(here, shop)
-    net, cost = ahead(here, shop, 1, known)
+    net, cost = ahead(here, shop, 1)
     nets, paid = net[0] - now, cost[:, 0]
     for depth, widest in ((2, SHORT), (3, DEEP)) if len(at.masses) > 1 else ((3, DEEP),):
         if depth == 3 and len(at.masses) > 1 and len(nets) > DEEP and nets.max() > NOTHING:
             break  # among many arms three ahead is for what is bought first, and for whether to stop
-        short = _short(widest, nets, price, -shop.mu @ tables.weights)
-        some = here if len(short) == len(which) else root(at, tables, which[short])
-        net, cost = ahead(some, shop.only(short), depth, known.only(short))
+        short = _short(widest, nets, price, -shop.rows[4:].T @ tables.weights)
+        net, cost = ahead(here.only(short), shop.only(short), depth)
         better = net[0] - now > nets[short] + NOTHING
         nets[short[better]] = net[0][better] - now
         paid[:, short[better]] = cost[:, 0][:, better]

@@ -3,14 +3,20 @@
 After every outcome of a purchase the better of stopping and the best next purchase is taken, so that the value is that
 of a policy which looks at what came before it pays again: dynamic programming over the tree of purchases and outcomes
 (Raiffa & Schlaifer 1961), all branches of one depth at once as arrays. A purchase that brings a blank is followed by a
-stop: its value is a little underestimated. Arrays are small and calls are what they cost, so that few are made. Names
-of axes: b branches, k answers, s arms, z nodes of difficulty.
+stop: its value is a little underestimated.
+
+Arrays are small and calls are what they cost, so that few are made. What the shape of the tree alone decides is kept
+(`tree`). The last purchase needs no difficulty: its branches are sums over it, and those are products of two arms'
+chances weighed by the masses, one matrix product for all. Names of axes: h hypotheses, of which the first is that no
+answer so far is right and the others are answers; o outcomes, of which the first is a new answer; b branches, s arms,
+z nodes of difficulty.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .portfolio_world import State, Tables
 
@@ -22,22 +28,16 @@ if TYPE_CHECKING:
     Places: TypeAlias = NDArray[np.int64]
     Flags: TypeAlias = NDArray[np.bool_]
 
+BARRED = -4.0  # added to the net of what cannot be bought: below that of a stop
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shop:
-    """What can be bought: `mu` (s, z), `own`, `kappa` and `weight` (s,), as in `Tables`; `clear` (s,): the chance that
-    a purchase holds an answer; `price` (s,): what a purchase must bring, in value; `each` (2, s): dollars and seconds
-    of one; `most` (s,): how many votes of each arm there may be in all; `after` (s, s): False where the second cannot
+
+class Shop(NamedTuple):
+    """What can be bought: `rows` as in `Tables.rows`; `asked` (4, s): what a purchase must bring, in value, how many
+    votes of the arm there may be in all, and dollars and seconds of one; `after` (s, s): False where the second cannot
     be paid after the first (None: all can). `again` as in `Tables`; `wrong`: what a wrong answer costs."""
 
-    mu: Floats
-    own: Floats
-    kappa: Floats
-    weight: Floats
-    clear: Floats
-    price: Floats
-    most: Floats
-    each: Floats
+    rows: Floats
+    asked: Floats
     after: Flags | None
     again: float
     choices: int
@@ -45,11 +45,8 @@ class Shop:
 
     def only(self, arms: Places) -> Shop:
         """The same with some of the arms."""
-        rows = (self.mu, self.own, self.kappa, self.weight, self.clear, self.price, self.most)
         after = self.after[arms][:, arms] if self.after is not None else None
-        mu, own, kappa, weight, clear, price, most = (row[arms] for row in rows)
-        each = self.each[:, arms]
-        return Shop(mu, own, kappa, weight, clear, price, most, each, after, self.again, self.choices, self.wrong)
+        return Shop(self.rows[:, arms], self.asked[:, arms], after, self.again, self.choices, self.wrong)
 
 
 def shop_of(
@@ -62,200 +59,268 @@ def shop_of(
     wrong: float,
     after: Flags | None = None,
 ) -> Shop:
-    """The arms with these places in `tables`; the other arrays are of these arms alone."""
-    mu, own, kappa, weight = (row[arms] for row in (tables.mu, tables.own, tables.kappa, tables.weight))
-    clear = 1.0 - tables.blank[arms]
-    return Shop(mu, own, kappa, weight, clear, price, most, each, after, tables.again, choices, wrong)
+    """The arms with these places in `tables`; the other arrays are of these arms alone: `price` and `most` (s,), `each`
+    (2, s), dollars and seconds."""
+    import numpy as np
+
+    return Shop(tables.rows[:, arms], np.array((price, most, *each)), after, tables.again, choices, wrong)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Branches:
-    """States that may come, unnormalised: `masses` (b, k, z) of each answer being right, `none` (b, z) of none; `own`
-    (b, k, s): votes of the arms; `count` (b, k): the weight of all votes; `seen` (b, k): 0 for a place that no answer
-    has yet, which is at most the last one."""
+class Root(NamedTuple):
+    """The state as it is: `masses` (h, z); `own` (h, s): votes of the arms; `count` (h,): the weight of all votes."""
 
     masses: Floats
-    none: Floats
     own: Floats
     count: Floats
-    seen: Floats
+
+    def only(self, arms: Places) -> Root:
+        """The same with some of the arms."""
+        return Root(self.masses, self.own[:, arms], self.count)
 
 
-def root(state: State, tables: Tables, arms: Places) -> Branches:
-    """The state as it is, as the only branch."""
+def root(state: State, tables: Tables, arms: Places) -> Root:
+    """The state as it is, with these of the arms."""
     import numpy as np
 
-    count = (tables.weight @ state.own)[None]
-    return Branches(
-        state.masses[None, :-1], state.masses[None, -1], state.own[arms].T[None], count, np.ones_like(count)
-    )
+    k = state.own.shape[1]
+    masses = np.empty_like(state.masses)
+    masses[0], masses[1:] = state.masses[k], state.masses[:k]
+    own, count = np.zeros((k + 1, len(arms))), np.zeros(k + 1)
+    if k:
+        own[1:] = state.own[arms].T
+        count[1:] = tables.weight @ state.own
+    return Root(masses, own, count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draws:
-    """What one purchase of each arm would bring. `right` (b, k, s), `right_none` (b, s): mass of a right draw. `over`
-    (b, k, s), `over_none` (b, s): size of the urn of wrong answers where answer k, or none, is right. `often` (b, k,
-    s): what is in it for each answer; `new`, `new_none` (b, s): for a new one, where one of the answers is right, and
-    where none is."""
+class Bough:
+    """Branches of one depth as far as the shape of the tree decides: `own` (h, b, s): votes since the root; `drawn` (b,
+    s): of each arm; `seen` (h, b): 1 for an answer that was given; `given` (b,): how many were; `first` (b,): where the
+    rows of a (b, s) array begin; `bought`: purchases since the root."""
 
-    right: Floats
-    right_none: Floats
-    over: Floats
-    over_none: Floats
-    often: Floats
-    new: Floats
-    new_none: Floats
-    mass: Floats
-    mass_none: Floats
+    own: Floats
     drawn: Floats
-
-    def only(self, arms: Places) -> Draws:
-        """The same of some of the arms."""
-        first = (self.right[:, :, arms], self.right_none[:, arms], self.over[:, :, arms], self.over_none[:, arms])
-        urn = (self.often[:, :, arms], self.new[:, arms], self.new_none[:, arms])
-        return Draws(*first, *urn, self.mass, self.mass_none, self.drawn[:, arms])
+    seen: Floats
+    given: Floats
+    first: Places
+    bought: int
 
 
-def draws(at: Branches, shop: Shop) -> Draws:
-    """All purchases from all branches."""
+@lru_cache(maxsize=256)
+def tree(answers: int, arms: int, depth: int) -> tuple[Bough, ...]:
+    """Branches after 0, 1, ... purchases. Of those of one depth all with one outcome stand together, in the order of
+    the branches that they grow from, and then of arms."""
     import numpy as np
 
-    mass, mass_none = at.masses.sum(axis=2), at.none.sum(axis=1)
-    drawn = shop.own + at.own.sum(axis=1)  # (b, s)
+    own, seen = np.zeros((answers + 1, 1, arms)), np.ones((answers + 1, 1))
+    seen[0] = 0.0
+    found = []
+    for level in range(depth):
+        b = own.shape[1]
+        found.append(Bough(own, own.sum(axis=0), seen, seen.sum(axis=0), np.arange(b) * arms, level))
+        h = answers + 1 + level
+        more, known = np.zeros((h + 1, h, b, arms, arms)), np.zeros((h + 1, h, b, arms))
+        more[:h], known[:h] = own[:, None, :, None], seen[:, None, :, None]
+        each = np.arange(arms)
+        for outcome in range(h):
+            place = outcome or h  # a new answer takes a place of its own
+            more[place, outcome, :, each, each] += 1.0
+            known[place, outcome] = 1.0
+        own, seen = more.reshape(h + 1, -1, arms), known.reshape(h + 1, -1)
+    return tuple(found)
+
+
+class Draws(NamedTuple):
+    """What one purchase of each arm from each branch brings. `mass` (h, b); `right`, `wrong` (h, b, s): mass of a right
+    draw, and of a wrong one in proportion to what is in the urn; `over` (h, b, s): the size of the urn; `often` (h, b,
+    s): what is in it for each outcome; `none` (b, s): for a new answer where none is right, if that differs. `own` (h, b, s) and
+    `scale` (b, s), 1 / pseudo-draws."""
+
+    mass: Floats
+    right: Floats
+    wrong: Floats
+    over: Floats
+    often: Floats
+    none: Floats | None
+    own: Floats
+    scale: Floats
+
+
+def draws(told: Floats, at: Root, shop: Shop, bough: Bough) -> Draws:
+    """`told` (h, b, s + 1): masses weighed by each arm's pseudo-draws that are right, and as they are."""
+    import numpy as np
+
+    strength, kappa, weight = shop.rows[:3]
+    k = len(at.own)
+    mass, right = told[:, :, -1], told[:, :, :-1]
+    own, held, drawn = bough.own, bough.own @ weight, strength + bough.drawn
+    if k > 1:
+        own = own.copy()
+        own[:k] += at.own[:, None]
+        held[:k] += at.count[:, None]
+        drawn += at.own.sum(axis=0)
     scale = 1.0 / drawn
-    right = (at.masses @ shop.mu.T) * shop.own
-    right += at.own * mass[:, :, None]
-    right *= scale[:, None]
-    right_none = (at.none @ shop.mu.T) * shop.own * scale
-    weight = at.count[:, :, None]
-    if shop.again != 1.0:
-        weight = weight + ((shop.again - 1.0) * shop.weight) * at.own
-    over_none = shop.kappa + weight.sum(axis=1)
-    over = over_none[:, None] - weight
-    others = shop.choices - 1
-    if others > 0:
-        each = shop.kappa / others
-        often = (weight + each) * at.seen[:, :, None]
-        left = others - at.seen.sum(axis=1)[:, None]  # wrong answers that were not given yet, if none so far is right
-        new, new_none = each * np.minimum(left + 1.0, others), each * np.maximum(left, 0.0)
+    if len(told) > 1:
+        right = right + own * mass[:, :, None]
+        right *= scale
     else:
-        often = weight + np.zeros((1, 1, len(shop.own)))
-        new = new_none = np.broadcast_to(shop.kappa, right_none.shape)
-    return Draws(right, right_none, over, over_none, often, new, new_none, mass, mass_none, drawn)
+        right = right * scale
+    urn = held[:, :, None]
+    if shop.again != 1.0:
+        urn = urn + ((shop.again - 1.0) * weight) * own
+    over = (kappa + urn.sum(axis=0)) - urn
+    wrong = mass[:, :, None] - right
+    wrong /= over
+    others, none = shop.choices - 1, None
+    if others > 0:
+        each = kappa / others
+        often = urn + each
+        often *= bough.seen[:, :, None]
+        left = others - bough.given[:, None]  # wrong answers that were not given yet, if none so far is right
+        often[0] = each * np.minimum(left + 1.0, others)
+        none = each * np.maximum(left, 0.0)
+    else:
+        often = np.empty_like(right)
+        often[:] = urn
+        often[0] = kappa
+    return Draws(mass, right, wrong, over, often, none, own, scale)
 
 
-def worth(found: Draws, shop: Shop) -> Floats:
-    """(b, s): the value of the answer after a purchase that holds one, in mass."""
+def worth(found: Draws, fine: float) -> Floats:
+    """(b, s): the value of the answer after a purchase that holds one, in mass, where a wrong one costs `fine`."""
     import numpy as np
 
-    k = found.right.shape[1]
-    if not k:
-        return np.maximum(
-            found.right_none
-            - shop.wrong * found.new_none / found.over_none * (found.mass_none[:, None] - found.right_none),
-            0.0,
-        )
-    wrong = (found.mass[:, :, None] - found.right) / found.over
-    if k == 1:
-        top, others = wrong[:, 0], np.zeros_like(wrong)
-    elif k == 2:
-        top, others = np.maximum(wrong[:, 0], wrong[:, 1]), wrong[:, ::-1]
-    else:
-        ranked = np.sort(wrong, axis=1)
-        top = ranked[:, -1]
-        others = np.where(wrong == ranked[:, -1:], ranked[:, -2:-1], ranked[:, -1:])
-    old = np.maximum(found.right, found.often * others)
-    new = np.maximum(found.right_none, found.new * top)
-    if not shop.wrong:
-        value: Floats = old.sum(axis=1) + new
+    old = np.maximum(found.right, found.often * _others(found.wrong))
+    if not fine:
+        value: Floats = old.sum(axis=0)
         return value
-    none = (found.mass_none[:, None] - found.right_none) / found.over_none
-    every = wrong.sum(axis=1)
-    in_old = found.right + found.often * (every[:, None] - wrong + none[:, None])
-    in_new = found.right_none + found.new * every + found.new_none * none
-    value = np.maximum((1.0 + shop.wrong) * old - shop.wrong * in_old, 0.0).sum(axis=1)
-    value += np.maximum((1.0 + shop.wrong) * new - shop.wrong * in_new, 0.0)
+    wrong = found.wrong
+    every = wrong.sum(axis=0) - wrong
+    whole = found.right + found.often * every
+    whole[0] += (found.often[0] if found.none is None else found.none) * wrong[0]
+    value = np.maximum((1.0 + fine) * old - fine * whole, 0.0).sum(axis=0)
     return value
 
 
-def branch(at: Branches, found: Draws, shop: Shop) -> Branches:
-    """The states after each purchase and outcome, b * s * (k + 1) of them: each answer so far, and a new one."""
+def _others(wrong: Floats) -> Floats:
+    """(h, b, s): for each outcome the most that another answer has, the first row of none not among them."""
     import numpy as np
 
-    b, k, z = at.masses.shape
-    s, places = len(shop.own), np.arange(k)
-    base = shop.own[:, None] * shop.mu  # (s, z)
-    scale = 1.0 / found.drawn
-    chance = (base[:, None] + at.own.transpose(0, 2, 1)[:, :, :, None]) * scale[:, :, None, None]
-    right = at.masses[:, None] * chance  # (b, s, k, z)
-    right_none = at.none[:, None] * base * scale[:, :, None]  # (b, s, z)
-    wrong = (at.masses[:, None] - right) / found.over.transpose(0, 2, 1)[:, :, :, None]
-    wrong_none = (at.none[:, None] - right_none) / found.over_none[:, :, None]
-    often = np.concatenate([found.often.transpose(0, 2, 1), found.new[:, :, None]], axis=2)  # (b, s, k + 1)
-    masses = np.zeros((b, s, k + 1, k + 1, z))
-    np.multiply(wrong[:, :, None], often[:, :, :, None, None], out=masses[:, :, :, :k])
-    masses[:, :, places, places] = right
-    # A new answer takes the first place that none has: the last one of all, or the one before, if that is free.
-    count = np.zeros((b, s, k + 1, k + 1))
-    count[..., :k] = at.count[:, None, None]
-    seen = np.zeros((b, s, k + 1, k + 1))
-    seen[..., :k] = at.seen[:, None, None]
-    own = np.zeros((b, s, k + 1, k + 1, s))
-    own[..., :k, :] = at.own[:, None, None]
-    which = np.arange(s)[:, None]
-    count[:, :, places, places] += shop.weight[:, None]
-    own[:, which, places, places, which] += 1.0
-    spare = np.where(at.seen[:, -1] > 0, k, k - 1) if k else np.zeros(b, dtype=np.int64)
-    row = np.arange(b)
-    masses[row, :, k, spare] = right_none
-    count[row, :, k, spare] += shop.weight
-    seen[row, :, k, spare] = 1.0
-    own[row[:, None], which.T, k, spare[:, None], which.T] += 1.0
-    often[:, :, k] = found.new_none
-    none = wrong_none[:, :, None] * often[:, :, :, None]
-    n = b * s * (k + 1)
-    return Branches(
-        masses.reshape(n, k + 1, z),
-        none.reshape(n, z),
-        own.reshape(n, k + 1, s),
-        count.reshape(n, k + 1),
-        seen.reshape(n, k + 1),
-    )
+    k = len(wrong) - 1
+    found = np.empty_like(wrong)
+    if k < 2:
+        found[:] = 0.0
+        if k:
+            found[0] = wrong[1]
+        return found
+    if k == 2:
+        found[1:] = wrong[:0:-1]
+        np.maximum(wrong[1], wrong[2], out=found[0])
+        return found
+    found[2] = wrong[1]
+    for i in range(3, k + 1):
+        np.maximum(found[i - 1], wrong[i - 1], out=found[i])
+    np.maximum(found[k], wrong[k], out=found[0])
+    top = wrong[k]
+    for i in range(k - 1, 1, -1):
+        np.maximum(found[i], top, out=found[i])
+        top = np.maximum(top, wrong[i])
+    found[1] = top
+    return found
 
 
-def ahead(at: Branches, shop: Shop, depth: int, found: Draws | None = None) -> tuple[Floats, Floats]:
-    """For each branch and arm, (b, s): the value of the best course of at most `depth` purchases that begins with that
-    arm, in mass, less what it costs; and (2, b, s): the dollars and seconds that are expected to go into it."""
+def branch(found: Draws, masses: Floats, base: Floats) -> Floats:
+    """(h + 1, o * b * s, z) masses after each purchase and outcome. `masses` (h, b, z); `base` (h, b, s, z): the same
+    weighed by each arm's pseudo-draws that are right. For z stands whatever is linear in masses."""
     import numpy as np
 
-    found = found if found is not None else draws(at, shop)
-    mass = found.mass.sum(axis=1) + found.mass_none
-    paid = shop.each[:, None] * mass[:, None]
-    if depth <= 1:
-        value = worth(found, shop)
-    else:
-        then = branch(at, found, shop)
-        after = draws(then, shop)
-        nets, costs = ahead(then, shop, depth - 1, after)
-        stop = _value(after.mass, after.mass.sum(axis=1) + after.mass_none, shop.wrong)
-        shape = (len(at.masses), len(shop.own), then.count.shape[1])
-        nets[after.drawn - shop.own > shop.most - 0.5] = -1.0
-        if shop.after is not None:
-            nets.reshape(*shape, -1)[:, ~shop.after[:, None].repeat(shape[2], axis=1)] = -1.0
-        first = nets.argmax(axis=1)
-        rows = np.arange(len(nets))
-        best = nets[rows, first]
-        value = np.maximum(best, stop).reshape(shape).sum(axis=2)
-        more = costs[:, rows, first] * (best > stop)
-        paid = paid + shop.clear * more.reshape(2, *shape).sum(axis=3)
-    now = _value(found.mass, mass, shop.wrong)
-    net = shop.clear * value + now[:, None] * (1.0 - shop.clear) - shop.price * mass[:, None]
+    h, b, s, z = base.shape
+    right = found.own[:, :, :, None] * masses[:, :, None]
+    right += base
+    right *= found.scale[:, :, None]
+    wrong = masses[:, :, None] - right
+    wrong /= found.over[:, :, :, None]
+    grown = np.empty((h + 1, h, b, s, z))
+    np.multiply(wrong[:, None], found.often[:, :, :, None], out=grown[:h])
+    if found.none is not None:
+        np.multiply(wrong[0], found.none[:, :, None], out=grown[0, 0])
+    grown[h] = 0.0
+    grown[h, 0] = right[0]
+    for i in range(1, h):
+        grown[i, i] = right[i]
+    return grown.reshape(h + 1, h * b * s, z)
+
+
+def ahead(at: Root, shop: Shop, depth: int) -> tuple[Floats, Floats]:
+    """For each arm, (1, s): the value of the best course of at most `depth` purchases that begins with that arm, less
+    what it costs; and (2, 1, s): the dollars and seconds that are expected to go into it."""
+    import numpy as np
+
+    z, s = len(at.masses[0]), shop.asked.shape[1]
+    basis = np.ones((z, s + 1))
+    np.multiply(shop.rows[4:], shop.rows[0], out=basis[:, :s])
+    grown = tree(len(at.own) - 1, s, depth)
+    masses = at.masses[:, None]
+    net, paid, _ = _ahead(masses @ basis if depth == 1 else masses, at, shop, grown, basis)
     return net, paid
 
 
-def _value(answers: Floats, mass: Floats, wrong: float) -> Floats:
-    """(b,): the value of the likeliest answer, in mass."""
+def _ahead(
+    masses: Floats, at: Root, shop: Shop, grown: tuple[Bough, ...], basis: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """The same (b, s), (2, b, s), from the branches of the first of `grown`; and (b, 1), the value of a stop there.
+    `masses` (h, b, z), or before the last purchase (h, b, s + 1), weighed by `basis` (z, s + 1)."""
+    (h, b, z), s, depth = masses.shape, shop.asked.shape[1], len(grown)
+    told = base = masses
+    if depth == 2:
+        pairs = (basis[:, :, None] * basis[:, None]).reshape(z, -1)
+        both = (masses.reshape(h * b, z) @ pairs).reshape(h, b, s + 1, s + 1)
+        told, base = both[:, :, s], both[:, :, :s]
+    elif depth > 2:
+        told, base = masses @ basis, masses[:, :, None] * basis.T[:s]
+    found = draws(told, at, shop, grown[0])
+    mass = found.mass.sum(axis=0)[:, None]
+    paid, clear = shop.asked[2:, None] * mass, shop.rows[3]
+    if depth < 2:
+        value = worth(found, shop.wrong)
+    else:
+        then = branch(found, told if depth == 2 else masses, base)
+        value, more = _then(*_ahead(then, at, shop, grown[1:], basis), at, shop, grown[1], (h, b, s))
+        paid += clear * more
+    now = _value(found.mass, mass[:, 0], shop.wrong)[:, None]
+    net = value - now
+    net *= clear
+    net += now
+    net -= shop.asked[0] * mass
+    return net, paid, now
+
+
+def _then(
+    nets: Floats, paid: Floats, stop: Floats, at: Root, shop: Shop, bough: Bough, shape: tuple[int, int, int]
+) -> tuple[Floats, Floats]:
+    """What a purchase is worth, (b, s), and what goes into what comes after it, (2, b, s), where the better of a stop
+    and the best next purchase follows each of its outcomes."""
     import numpy as np
 
-    top: Floats = answers.max(axis=1, initial=0.0)
+    room = shop.asked[1] - at.own.sum(axis=0)
+    if room.min() < bough.bought + 0.5:
+        nets[bough.drawn > room - 0.5] = BARRED
+    if shop.after is not None:
+        whole = nets.reshape(*shape, -1)
+        whole[:, :, ~shop.after] = BARRED
+    first = nets.argmax(axis=1)
+    first += bough.first
+    best, stop = nets.ravel()[first], stop[:, 0]
+    more = paid.reshape(2, -1)[:, first]
+    more *= best > stop
+    return np.maximum(best, stop).reshape(shape).sum(axis=0), more.reshape(2, *shape).sum(axis=1)
+
+
+def _value(answers: Floats, mass: Floats, wrong: float) -> Floats:
+    """(b,): the value of the likeliest answer, in mass; the first row is that of none."""
+    import numpy as np
+
+    if len(answers) == 1:
+        return np.zeros(len(mass))
+    top: Floats = answers[1:].max(axis=0)
     return np.maximum((1.0 + wrong) * top - wrong * mass, 0.0) if wrong else top

@@ -14,15 +14,18 @@ response theory (Bock & Aitkin 1981), votes as in Dawid & Skene (1979).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import exp, log10, pi, sqrt
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ..core.belief import Terms
+    from .successes import Successes
 
     Floats: TypeAlias = NDArray[np.float64]
 
@@ -55,10 +58,10 @@ class Predicting(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tables:
     """One question's arms as arrays: `mu` (arms, nodes); `own`, `blank`, `kappa` and `weight`, that of a vote in the
-    urn, (arms,); `weights` (nodes,)."""
+    urn, (arms,); `weights` (nodes,). What follows from them is kept."""
 
     mu: Floats
     own: Floats
@@ -68,11 +71,18 @@ class Tables:
     weights: Floats
     again: float
 
-    @property
+    @cached_property
     def chance(self) -> Floats:
         """(arms,): P(a draw that holds an answer is right), before anything was seen."""
         found: Floats = self.mu @ self.weights
         return found
+
+    @cached_property
+    def rows(self) -> Floats:
+        """(4 + nodes, arms): `own`, `kappa`, `weight`, the chance that a draw holds an answer, and `mu`, in one."""
+        import numpy as np
+
+        return np.vstack((self.own, self.kappa, self.weight, 1.0 - self.blank, self.mu.T))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +92,8 @@ class World:
     1, are those of an arm with bias `middle`; `alike` is how fast the logs of both change with the bias. `ease`: by how
     many standard deviations a question is easier, by its features and topic; `weights`: how often it is how much easier
     than that, by `nodes` (empty: as a normal distribution says). `settled` turns P(right) of the likeliest answer as it
-    follows from all this into what was seen to be right. `fitted`: whether a bank was
-    asked."""
+    follows from all this into what was seen to be right. `successes`: what was fitted of how often draws pass exact
+    checks, the same object each time. `fitted`: whether a bank was asked."""
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
     curve: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -97,6 +107,7 @@ class World:
     predictor: Predicting | None = None
     settled: Callable[[float], float] | None = None
     fitted: bool = False
+    successes: Callable[[], Successes] | None = None
     _kept: dict[object, Tables] = field(default_factory=dict, repr=False)
 
     def tables(
@@ -119,6 +130,11 @@ class World:
                 self._kept.pop(next(iter(self._kept)), None)
             found = self._kept[key] = self._tables(arms, needed, seen, topic, moved)
         return found
+
+    def exact(self, portfolio: object, terms: Sequence[Terms]) -> Successes | None:
+        """How often the arms' draws pass an exact check, with what was learnt of them since; None where no bank said.
+        Features and topic play no part in it."""
+        return self.successes().shifted(terms[0].priors.shifts) if self.successes is not None else None
 
     def arm(self, key: str, cost: float, cheapest: float) -> Arm:
         """What is believed of an arm, by its cost where it is not known."""
@@ -145,7 +161,7 @@ class World:
             weights = np.asarray(self.weights) / sum(self.weights)
         cheapest = min((cost for cost in costs if cost > 0), default=0.0)
         known = [self.arm(key, costs[i] if i < len(costs) else 0.0, cheapest) for i, key in enumerate(arms)]
-        told = self.predictor.logits(seen, topic) if self.predictor is not None and seen else {}
+        told = self.predictor.logits(seen, topic) if self.predictor is not None else {}
         bias = np.array([arm.bias + told.get(key, 0.0) for key, arm in zip(arms, known, strict=True)])
         if self.ease is not None:
             z = z + self.ease(seen, topic)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.task import Task
-from .features import VERSION, embedded, embedding_size, features
+from .features import HASHED, MARKS, VERSION, embedded, embedding_size, features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,12 +102,13 @@ class Predictor:
 
     def logits(self, seen: Sequence[float], topic: str = "") -> Mapping[str, float]:
         """By arm: how many logits above its mean over questions its chance is, on a question with these features (as
-        `see` or `features` gives them) and this topic. Features of another length say nothing, topics apart."""
-        return self._part(seen)._offsets(seen, topic)
+        `see` or `features` gives them) and this topic. A predictor without hashed words leaves those of the usual
+        features out. Features of another length say nothing, topics apart."""
+        return self._part(seen)._offsets(self._own(seen), topic)
 
     def spreads(self, seen: Sequence[float], topic: str = "") -> Mapping[str, float]:
         """By arm: the standard deviation of bias and logit together, in logits (Laplace, weights as if independent)."""
-        return self._part(seen)._deviations(seen, topic)
+        return self._part(seen)._deviations(self._own(seen), topic)
 
     def chances(self, seen: Sequence[float], topic: str = "") -> dict[str, float]:
         """By arm: P(a draw of it is right)."""
@@ -118,6 +119,11 @@ class Predictor:
     def _part(self, seen: Sequence[float]) -> Predictor:
         plain = self._plain
         return plain if plain is not None and len(seen) != len(self.policy.centre) else self
+
+    def _own(self, seen: Sequence[float]) -> Sequence[float]:
+        """What it was fitted on, of what whoever knows nothing of it gives: `features(task)`."""
+        bare = not self.policy.buckets and not self.policy.embedding
+        return seen[:MARKS] if bare and len(seen) == MARKS + HASHED else seen
 
     @cached_property
     def _plain(self) -> Predictor | None:

@@ -7,10 +7,10 @@ a latent difficulty (Rasch 1960; Lord 1980) and a mixture over recorded question
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log10
+from math import exp, log10
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core.belief import Priors
@@ -26,6 +26,7 @@ CLASSES, OWN = 15, 7  # nodes of difficulty, and of an arm's own part of it
 # question beside its difficulty.
 DEARER, APART = 1.0, 1.0
 SLOTS = 24  # of a declared Beta
+NODES = 12  # of a class's Beta
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,15 @@ class Successes:
     """Chances of a pass by class of question and arm. `weights`: (classes,), sum 1. `rates[arm][class]`: (theta,
     weight) rows, weights sum 1: what a draw's chance of a pass may be there. `questions`: how many it was fitted on (0:
     declared), which is how far it is to be trusted. Equal only to itself, so that what is computed from it can be
-    kept."""
+    kept. What the rates were made of, where they were fitted: `betas[arm][class]` (a, b), or of each arm its `logits`
+    (mean, loading, own) as `of_logits` takes them."""
 
     arms: tuple[str, ...]
     weights: tuple[float, ...]
     rates: tuple[tuple[tuple[tuple[float, float], ...], ...], ...]
     questions: int = 0
+    betas: tuple[tuple[tuple[float, float], ...], ...] = ()
+    logits: tuple[tuple[float, float, float], ...] = ()
 
     def place(self, key: str) -> tuple[int, int] | None:
         """Arm and draws per purchase of a key: "NAME xN" is N draws of NAME at a time. None: not known."""
@@ -52,6 +56,23 @@ class Successes:
     def missed(self, arm: int, most: int) -> Floats:
         """P(the first n draws of an arm all fail | class), (classes, most + 1)."""
         return _missed(self, arm, most)
+
+    def shifted(self, shifts: Mapping[str, float]) -> Successes:
+        """The same with each arm's chances moved by so many logits; the same object for the same shifts."""
+        moved = tuple(round(shifts.get(arm, 0.0), 6) for arm in self.arms)
+        return _shifted(self, moved) if any(moved) else self
+
+
+@lru_cache(maxsize=64)
+def _shifted(world: Successes, moved: tuple[float, ...]) -> Successes:
+    def of(theta: float, odds: float) -> float:
+        return odds * theta / (1.0 - theta + odds * theta)
+
+    rates = tuple(
+        tuple(tuple((of(theta, exp(shift)), weight) for theta, weight in own) for own in rows)
+        for rows, shift in zip(world.rates, moved, strict=True)
+    )
+    return Successes(world.arms, world.weights, rates, world.questions)
 
 
 @lru_cache(maxsize=512)
@@ -86,7 +107,16 @@ def of_logits(
         theta = 1 / (1 + np.exp(-(means[a] + loadings[a] * z[:, None] + owns[a] * u[None, :])))
         theta *= 1.0 - (blanks[a] if blanks else 0.0)
         rates.append(tuple(tuple(zip(map(float, row), map(float, masses), strict=True)) for row in theta))
-    return Successes(arms, tuple(map(float, weights)), tuple(rates))
+    made = () if blanks else tuple(zip(means, loadings, owns, strict=True))
+    return Successes(arms, tuple(map(float, weights)), tuple(rates), logits=made)
+
+
+def of_betas(
+    arms: tuple[str, ...], weights: tuple[float, ...], betas: tuple[tuple[tuple[float, float], ...], ...]
+) -> Successes:
+    """Classes with a Beta(a, b) for each arm: `betas[arm][class]`."""
+    rates = tuple(tuple(beta_rows(a, b, NODES) for a, b in rows) for rows in betas)
+    return Successes(arms, weights, rates, betas=betas)
 
 
 def normal(nodes: int) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
 """What a bank teaches of many arms on the same questions: how good each is, how alike their mistakes are.
 
-Marginal maximum likelihood (Bock & Aitkin 1981): difficulty is integrated over by quadrature, an arm's own chance on a
-question analytically (a beta-binomial given the difficulty). All is penalised toward what is declared, so that thirty
-questions do not overfit; what features tell of a question comes from `budgets.predictor`.
+Of each question a latent difficulty (`likeliest`), of each arm how good it is and how far difficulty moves it, and an
+urn of wrong answers (`urns`). What features tell beforehand is one of two: how easy a question is for all arms
+(`easing`), or of each arm apart (`predicting`), which takes more questions; the latter where it predicts what is held
+out better. For tasks whose draws exact checks settle there is a distribution of its own (`exact_arms`).
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import log10
+from math import isinf, log10
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..budgets.allocation_policy import DECLARED, AllocationPolicy, ArmPolicy, EasePolicy
-from ..budgets.features import features
-from ..budgets.portfolio_world import Tables, nodes, state
-from ..core.errors import UnknownName
+from ..budgets.allocation_policy import DECLARED, AllocationPolicy, ArmPolicy, EasePolicy, SuccessesPolicy
+from ..budgets.features import MARKS, features
+from ..budgets.portfolio_world import Tables, state
+from ..budgets.predictor import PredictorPolicy
+from ..core.errors import CallerError, UnknownName
 from .bank import Bank
 from .cascading import main_arms
 from .easing import ease_of
+from .exact_arms import fit_successes, tried
+from .likeliest import Fit, difficulties, likeliest
+from .predicting import PENALTIES, SAME, Examples, cross_logits, fit_predictor
 from .urns import Urn, urn
 
 if TYPE_CHECKING:
@@ -32,11 +37,9 @@ if TYPE_CHECKING:
 
 FEWEST = 30  # questions that two arms have in common
 SHARE = 0.9  # of its model's questions that an arm must have: others were chosen by what came before
-SPREAD = (2.0, 0.4, 0.7)  # standard deviations of an arm's bias, loading and log of strength around the mean of all
-STEPS, ROUNDS = 200, 4  # of the optimiser; of it and the weights in turn
 PREFIX = 12  # votes of a question, of which claims are compared with what came
 PRIOR = 20.0  # claims' worth of taking them as they are
-NORMAL = 10.0  # questions' worth of the normal distribution in that of ease
+MARKED = tuple(pair for pair in PENALTIES if isinf(pair[1]))  # an arm's own words take more questions than banks have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +118,9 @@ def arms_of(bank: Bank) -> dict[str, tuple[str, str]]:
     return found
 
 
+By = Literal["ease", "predictor"]
+
+
 def fit_allocation(
     bank: Bank,
     *,
@@ -122,11 +128,14 @@ def fit_allocation(
     folds: Collection[int] | None = None,
     seed: int = 0,
     held_out: bool | None = None,
+    by: By | None = None,
 ) -> AllocationPolicy | None:
     """What a bank's `folds` (None: all) teach of `arms` ((model, arm) by key; None: all, see `arms_of`); None where no
     two of them have 30 questions in common. `held_out`: whether to try on halves of the questions how well they predict
-    one another, and to correct claims by that, which takes two more fits (None: where all folds are fitted). Raises
-    `UnknownName`."""
+    one another, and to correct claims by that, which takes two more fits (None: where all folds are fitted). `by`: how
+    features are to tell (None: as predicts questions held out better, see `fitted`). Raises `UnknownName`."""
+    if by not in (None, "ease", "predictor"):
+        raise CallerError(f"fit_allocation: by={by!r:.80}, expected 'ease', 'predictor' or None")
     seen = bank.select(folds=folds) if folds is not None else bank
     chosen = arms or arms_of(seen)
     for pair in chosen.values():
@@ -137,7 +146,7 @@ def fit_allocation(
     shared = drawn.T.astype(float) @ drawn.astype(float)
     if len(chosen) < 2 or max(shared[i, j] for i in range(len(chosen)) for j in range(i)) < FEWEST:
         return None
-    found = fitted(records, seed)
+    found = fitted(records, seed, by)
     facts: dict[str, str | int | float] = {
         "questions": len(records.questions),
         "arms": len(records.keys),
@@ -146,12 +155,31 @@ def fit_allocation(
     }
     settled = None
     if (folds is None if held_out is None else held_out) and len(records.questions) >= 2 * FEWEST:
-        losses, settled = _held_out(records, seed)
+        losses, settled = _held_out(records, seed, "predictor" if found.predictor is not None else "ease")
         facts |= losses
-    return found.model_copy(update={"provenance": facts, "settled": settled})
+    exact = fit_successes(tried(seen, chosen), tuple(chosen)) if _repeated(records) else None
+    return found.model_copy(
+        update={
+            "provenance": facts | found.provenance,
+            "settled": settled,
+            "successes": SuccessesPolicy.of(exact) if exact is not None else None,
+        }
+    )
 
 
-def _held_out(records: Records, seed: int) -> tuple[dict[str, float], tuple[float, float]]:
+def _repeated(records: Records) -> bool:
+    """Whether draws say how often an exact check passes: on most questions of each arm there are several of it, as one
+    draw does not tell an arm that is sometimes right from one that is right on some questions. Arms other than plain
+    draws, which run once, may have one."""
+    import numpy as np
+
+    drawn = records.right + records.wrong + records.blank
+    usual = [float(np.median(column[column > 0])) if (column > 0).any() else 0.0 for column in drawn.T]
+    once = [key for key, n in zip(records.keys, usual, strict=True) if n < 2]
+    return len(once) < len(usual) and not any(key.startswith("single_shot") for key in once)
+
+
+def _held_out(records: Records, seed: int, by: By) -> tuple[dict[str, float], tuple[float, float]]:
     """Of halves of the questions by a fit on the other half: nats per draw that holds an answer, of predictions before
     anything is bought (`log_loss`) and of always predicting the arm's mean (`base_log_loss`); and how claims of
     P(right) are to be read (`AllocationPolicy.settled`)."""
@@ -162,7 +190,7 @@ def _held_out(records: Records, seed: int) -> tuple[dict[str, float], tuple[floa
     losses, count, claims = np.zeros(2), 0.0, []
     for part in (0, 1):
         train, test = (records.only(np.flatnonzero(half == p)) for p in (1 - part, part))
-        world, drawn = fitted(train, seed).world(), train.right + train.wrong
+        world, drawn = fitted(train, seed, by).world(), train.right + train.wrong
         mean = (train.right.sum(axis=0) + 1.0) / (drawn.sum(axis=0) + 2.0)
         for i in range(len(test.questions)):
             tables = world.tables(test.keys, test.costs, test.seen[i], test.topics[i])
@@ -203,128 +231,80 @@ def platt(claims: list[tuple[float, bool]]) -> tuple[float, float]:
     return round(float(at[0]), 4), round(float(max(at[1], 0.1)), 4)
 
 
-def fitted(records: Records, seed: int = 0) -> AllocationPolicy:
-    """Two rounds: difficulty as the arms show it, what features tell of it, and the arms again beside that."""
-    fit = likeliest(records)
-    known = ease_of(records, difficulties(records, fit))
-    if known is not None:
-        ease, held = known
-        fit = likeliest(records, held)
-        ease = ease.model_copy(update={"gain": round(fit.gain, 4)})
-        return policy_of(records, fit, urn(records.votes, records.choices, records.costs, fit.bias, seed), ease)
-    return policy_of(records, fit, urn(records.votes, records.choices, records.costs, fit.bias, seed))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """(arms,) each; `gain`: what is left of the ease that features tell; `weights` (nodes,): how often
-    questions are how easy; `loss`: nats per question."""
+class Way:
+    """One way in which features tell: the arms beside it, what it says of each question when made from the others
+    (`likeliest`), and what of it the policy keeps."""
 
-    bias: Floats
-    loading: Floats
-    own: Floats
-    gain: float
-    weights: Floats
-    loss: float
+    fit: Fit
+    told: Floats
+    kept: dict[str, EasePolicy | PredictorPolicy | float | None]
 
 
-def likeliest(records: Records, ease: Floats | None = None) -> Fit:
-    """The penalised maximum of the marginal likelihood. `ease` (questions,): by how many standard deviations features
-    say that a question is easier, from others than itself."""
-    import numpy as np
-    from scipy.optimize import minimize
-
-    z, normal = nodes()
-    n, a = records.right.shape
-    several = (records.right + records.wrong).max(axis=0) > 1
-    base = np.log(DECLARED.own)
-    told = ease if ease is not None else np.zeros(n)
-
-    def loss(x: Floats, logw: Floats) -> tuple[float, Floats]:
-        bias, loading, own = x[:a], x[a : 2 * a], x[2 * a : 3 * a]
-        s0, o0, b0, gain = x[3 * a :]
-        at = z[None, :] + gain * told[:, None]  # (questions, nodes)
-        mu = 1.0 / (1.0 + np.exp(-(bias[None, :, None] + loading[None, :, None] * at[:, None, :])))
-        logs, by_mu, by_own = _beta(records.right, records.wrong, mu, np.exp(own)[None, :, None], several)
-        total = logs.sum(axis=1) + logw
-        top = np.logaddexp.reduce(total, axis=1)
-        share = np.exp(total - top[:, None])[:, None, :]
-        slope = by_mu * mu * (1.0 - mu) * share
-        off = (bias - b0) / SPREAD[0], (loading - s0) / SPREAD[1], (own - o0) / SPREAD[2]
-        value = -top.sum() + 0.5 * sum((o**2).sum() for o in off)
-        value += 0.5 * (((s0 - DECLARED.loading) / 0.5) ** 2 + (o0 - base) ** 2 + (b0 / 3.0) ** 2 + (gain - 1.0) ** 2)
-        by_gain = (slope.sum(axis=2) @ loading) @ told
-        grad = np.concatenate(
-            [
-                off[0] / SPREAD[0] - slope.sum(axis=(0, 2)),
-                off[1] / SPREAD[1] - (slope * at[:, None, :]).sum(axis=(0, 2)),
-                off[2] / SPREAD[2] - (by_own * share).sum(axis=(0, 2)) * np.exp(own),
-                [
-                    (s0 - DECLARED.loading) / 0.25 - off[1].sum() / SPREAD[1],
-                    (o0 - base) - off[2].sum() / SPREAD[2],
-                    b0 / 9.0 - off[0].sum() / SPREAD[0],
-                    (gain - 1.0) - by_gain,
-                ],
-            ]
-        )
-        return float(value), grad
-
-    means = [DECLARED.loading, base, 0.0, 1.0]
-    x, weights = np.concatenate([np.zeros(a), np.full(a, DECLARED.loading), np.full(a, base), means]), normal
-    options, best = {"maxiter": STEPS, "ftol": 1e-7}, None
-    for _ in range(ROUNDS):
-        best = minimize(loss, x, args=(np.log(weights),), jac=True, method="L-BFGS-B", options=options)
-        x = best.x
-        fit = Fit(x[:a], x[a : 2 * a], np.exp(x[2 * a : 3 * a]), float(x[-1]), weights, float(best.fun) / n)
-        shares = _shares(records, fit, told)
-        weights = (shares.sum(axis=0) + NORMAL * normal) / (n + NORMAL)
-    return replace(fit, weights=weights)
+def fitted(records: Records, seed: int = 0, by: By | None = None) -> AllocationPolicy:
+    """Difficulty as the arms show it, what features tell of it or of each arm, and the arms again beside that. Arms
+    apart where that predicts held-out questions better by more than a standard error: the log loss of whether draws are
+    right, summed over arms, by question."""
+    plain = likeliest(records)
+    ways: dict[By, Way] = {}
+    if by != "predictor":
+        ways["ease"] = _eased(records, plain)
+    if by != "ease":
+        apart = _apart(records)
+        if apart is not None:
+            ways["predictor"] = apart
+    if not ways:
+        ways["ease"] = _eased(records, plain)
+    facts: dict[str, str | int | float] = {}
+    chosen: By = next(iter(ways))
+    if len(ways) == 2:
+        lead = ways["ease"].fit.losses(records, ways["ease"].told)
+        lead = lead - ways["predictor"].fit.losses(records, ways["predictor"].told)
+        mean, error = float(lead.mean()), float(lead.std(ddof=1)) / len(lead) ** 0.5
+        facts = {"predictor_lead": round(mean, 5), "predictor_lead_error": round(error, 5)}
+        chosen = "predictor" if mean > error else "ease"
+    way = ways[chosen]
+    found = policy_of(records, way.fit, urn(records.votes, records.choices, records.costs, way.fit.bias, seed))
+    return found.model_copy(update={**way.kept, "provenance": {"by": chosen, **facts}})
 
 
-def _shares(records: Records, fit: Fit, told: Floats) -> Floats:
-    """(questions, nodes): the posterior of each question's ease beside what features tell of it."""
+def _eased(records: Records, plain: Fit) -> Way:
+    """All arms by how easy the question looks; where features tell nothing of that, the arms alone."""
     import numpy as np
 
-    z, _ = nodes()
-    at = z[None, :] + fit.gain * told[:, None]
-    mu = 1.0 / (1.0 + np.exp(-(fit.bias[None, :, None] + fit.loading[None, :, None] * at[:, None, :])))
-    several = (records.right + records.wrong).max(axis=0) > 1
-    logs, _, _ = _beta(records.right, records.wrong, mu, fit.own[None, :, None], several)
-    total = logs.sum(axis=1) + np.log(fit.weights)
-    found: Floats = np.exp(total - np.logaddexp.reduce(total, axis=1)[:, None])
-    return found
+    known = ease_of(records, difficulties(records, plain))
+    if known is None:
+        return Way(plain, np.zeros(len(records.questions)), {})
+    ease, held = known
+    fit = likeliest(records, held)
+    return Way(fit, held, {"ease": ease.model_copy(update={"gain": round(fit.gain, 4)})})
 
 
-def difficulties(records: Records, fit: Fit) -> Floats:
-    """(questions,): the posterior mean of each question's ease, in standard deviations."""
+def _apart(records: Records) -> Way | None:
+    """Each arm by a predictor of its own. Its logits are those of a chance that is averaged over difficulty: given the
+    difficulty they are larger by a factor (`gain`), and the bias of each arm is fitted beside them."""
+    examples = _examples(records)
+    predictor = fit_predictor(examples, penalties=MARKED)
+    if predictor is None:
+        return None
+    told = cross_logits(examples, penalties=MARKED)
+    alone = fit_predictor(examples, penalties=MARKED, topics=False) if any(records.topics) else None
+    fit = likeliest(records, told)
+    return Way(fit, told, {"predictor": predictor, "alone": alone, "gain": round(fit.gain, 4)})
+
+
+def _examples(records: Records) -> Examples:
+    """What the arms' predictors are fitted on: draws that hold an answer."""
     import numpy as np
 
-    z, _ = nodes()
-    found: Floats = _shares(records, fit, np.zeros(len(records.right))) @ z
-    return found
+    drawn = records.right + records.wrong
+    seen = np.asarray(records.seen)[:, :MARKS]
+    weight = drawn / (1 + SAME * np.maximum(drawn - 1, 0))
+    share = records.right / np.maximum(drawn, 1)
+    return Examples(records.keys, seen, records.topics, records.folds, share, weight, buckets=0)
 
 
-def _beta(right: Floats, wrong: Floats, mu: Floats, own: Floats, several: Floats) -> tuple[Floats, Floats, Floats]:
-    """Log-likelihood (questions, arms, nodes) of the draws given mu, and its slopes by mu and by the strength."""
-    import numpy as np
-    from scipy.special import digamma, gammaln
-
-    r, w = right[:, :, None], wrong[:, :, None]
-    mu = np.clip(mu, 1e-9, 1 - 1e-9)
-    logs = r * np.log(mu) + w * np.log(1 - mu)
-    by_mu, by_own = r / mu - w / (1 - mu), np.zeros_like(mu)
-    if several.any():
-        m, k, r, w = mu[:, several], own[:, several], r[:, several], w[:, several]
-        p, q = k * m, k * (1 - m)
-        n = r + w
-        logs[:, several] = gammaln(p + r) - gammaln(p) + gammaln(q + w) - gammaln(q) + gammaln(k) - gammaln(k + n)
-        dp, dq = digamma(p + r) - digamma(p), digamma(q + w) - digamma(q)
-        by_mu[:, several] = k * (dp - dq)
-        by_own[:, several] = m * dp + (1 - m) * dq + digamma(k) - digamma(k + n)
-    return logs, by_mu, by_own
-
-
-def policy_of(records: Records, fit: Fit, urn: Urn, ease: EasePolicy | None = None) -> AllocationPolicy:
+def policy_of(records: Records, fit: Fit, urn: Urn) -> AllocationPolicy:
     import numpy as np
 
     drawn = records.right + records.wrong
@@ -351,7 +331,6 @@ def policy_of(records: Records, fit: Fit, urn: Urn, ease: EasePolicy | None = No
         alike=(round(urn.alike[0], 4), round(urn.alike[1], 4)),
         middle=round(urn.middle, 4),
         again=round(urn.again, 4),
-        ease=ease,
         weights=tuple(round(float(w), 7) for w in fit.weights),
     )
 

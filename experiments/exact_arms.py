@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..budgets.successes import CLASSES, OWN, Successes, beta_rows, normal, of_logits
+from ..budgets.successes import CLASSES, OWN, Successes, normal, of_betas, of_logits
 from ..core.errors import CallerError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FEWEST = 20  # questions
 MOST = 64  # classes of the recorded kind
-NODES = 12  # of a class's Beta
 STRENGTH = 2.0  # of the Beta of an arm that was tried once per question: how far tries agree cannot be told
 PARTS, ERRORS = 5, 2.0  # held out in turn; standard errors that the latent kind must be better by
 EM = 200
@@ -149,14 +148,14 @@ def recorded(rows: Sequence[Tried], names: tuple[str, ...]) -> Successes:
 
     priors = [_prior([row.counts.get(name, (0, 0)) for row in rows]) for name in names]
     chosen = rows if len(rows) <= MOST else _spread(rows)
-    rates = tuple(
+    betas = tuple(
         tuple(
-            beta_rows(a + wins, b + draws - wins, NODES)
+            (float(f"{a + wins:.6g}"), float(f"{b + draws - wins:.6g}"))
             for wins, draws in (row.counts.get(name, (0, 0)) for row in chosen)
         )
         for name, (a, b) in zip(names, priors, strict=True)
     )
-    world = Successes(names, (1 / len(chosen),) * len(chosen), rates)
+    world = of_betas(names, (1 / len(chosen),) * len(chosen), betas)
     if len(chosen) == len(rows):
         return world
     logs, weights = _by_class(world, rows), np.asarray(world.weights)
@@ -164,7 +163,7 @@ def recorded(rows: Sequence[Tried], names: tuple[str, ...]) -> Successes:
     for _ in range(EM):
         mass = np.exp(logs) * weights
         weights = (mass / mass.sum(axis=1, keepdims=True)).mean(axis=0)
-    return Successes(names, tuple(map(float, weights)), rates)
+    return replace(world, weights=tuple(map(float, weights)))
 
 
 def _prior(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:

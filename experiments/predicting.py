@@ -8,13 +8,13 @@ between them, and weights that were drawn toward a common mean told less of it (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..budgets.features import HASHED, MARKS, embedded, embedding_size, features
-from ..budgets.predictor import ArmPredictor, PredictorPolicy
+from ..budgets.predictor import ArmPredictor, Predictor, PredictorPolicy
 from ..core.errors import CallerError, UnknownName
 from ..core.task import Task
 from .bank import Bank
@@ -347,16 +347,34 @@ def cross_predicted(examples: Examples, **settings: Any) -> Floats:
     penalties were chosen there too. NaN for arms with too few questions. Takes the settings of `fit_predictor`."""
     import numpy as np
 
-    from ..budgets.predictor import Predictor
-
     found = np.full(examples.share.shape, np.nan)
-    folds = np.asarray(examples.folds)
-    for fold in np.unique(folds):
-        policy = fit_predictor(examples.take([int(i) for i in np.flatnonzero(folds != fold)]), **settings)
-        if policy is None:
-            continue
-        predictor = Predictor(policy)
-        for i in np.flatnonzero(folds == fold):
-            chances = predictor.chances(tuple(examples.seen[i].tolist()), examples.topics[i])
-            found[i] = [chances.get(key, np.nan) for key in examples.keys]
+    for i, predictor in _crossed(examples, np.asarray(examples.folds), settings):
+        chances = predictor.chances(tuple(examples.seen[i].tolist()), examples.topics[i])
+        found[i] = [chances.get(key, np.nan) for key in examples.keys]
     return found
+
+
+def cross_logits(examples: Examples, **settings: Any) -> Floats:
+    """By how many logits each arm's chance on each question is above its mean, (questions, arms), from predictors that
+    were fitted on other parts, of which there are at most five; 0 for arms with too few questions."""
+    import numpy as np
+
+    folds = np.asarray(examples.folds)
+    parts = np.unique(folds, return_inverse=True)[1] if len(set(examples.folds)) > 1 else np.arange(len(folds))
+    found = np.zeros(examples.share.shape)
+    for i, predictor in _crossed(examples, parts % PARTS, settings):
+        told = predictor.logits(tuple(examples.seen[i].tolist()), examples.topics[i])
+        found[i] = [told.get(key, 0.0) for key in examples.keys]
+    return found
+
+
+def _crossed(examples: Examples, parts: Any, settings: Mapping[str, Any]) -> Iterator[tuple[int, Predictor]]:
+    """Each question with the predictor that was fitted on the other parts."""
+    import numpy as np
+
+    for part in np.unique(parts):
+        policy = fit_predictor(examples.take([int(i) for i in np.flatnonzero(parts != part)]), **settings)
+        predictor = Predictor(policy) if policy is not None else None
+        for i in np.flatnonzero(parts == part) if predictor is not None else ():
+            assert predictor is not None
+            yield int(i), predictor

@@ -2,8 +2,8 @@
 
     {"version": 1, "switches": [{"level": "tenant", "name": "acme", "reason": "...", "by": "ann", "at": "2026-..."}]}
 
-Every engine of this host that has the same home sees it: at each admission, and while requests are under way at least
-twice a second. It is written whole and put in place at once, under a lock. While it cannot be read, new requests are
+Every engine of this host that has the same home sees it: at each admission, and while requests are under way ten times
+a second. It is written whole and put in place at once, under a lock. While it cannot be read, new requests are
 refused, and what it said last goes on being so for those under way. Across hosts an account is stopped by
 `ledger grant ACCOUNT --freeze`.
 """
