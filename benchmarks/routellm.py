@@ -3,8 +3,10 @@
     python benchmarks/routellm.py mmlu routellm_gsm8k_mmlu.parquet [--out docs/measurements/routing-routellm]
     python benchmarks/routellm.py gsm8k routellm_gsm8k_mmlu.parquet zeroeval_many_models.parquet
 
-Everything that is fitted is fitted on the other folds, its penalties and thresholds too. A router sees the question and
-its subject before anything is spent, and no model's answer. The cascade of `gsm8k` asks Mixtral, checks its answer
+Everything that is fitted is fitted on the other folds, its penalties and thresholds too; only marks and words are
+scaled over all questions, without labels ("ridge on the gap", "50 neighbours by words"). A router sees the question and
+its subject before anything is spent, and no model's answer; "per dollar" is per dollar as expected: the prompt, and the
+mean completion of the other folds. The cascade of `gsm8k` asks Mixtral, checks its answer
 against Mixtral's own rerun in the second file, joined by question text, and asks GPT-4 where they differ; the rerun is
 billed on every question. Dollars are nominal: list prices, prompts without their examples, MMLU's answers one token.
 """
@@ -12,7 +14,7 @@ billed on every question. Dollars are nominal: list prices, prompts without thei
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 from pathlib import Path
@@ -44,6 +46,7 @@ from satisfice.experiments.routing import (
 WEAK, STRONG = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 RERUN = "Mixtral-8x7B-Instruct-v0.1"
 PRICE = 0.6e-6  # dollars a token, Mixtral's in the first file, for a rerun that has none
+COMPLETION = {WEAK: 0.6e-6, STRONG: 30e-6}  # dollars a token of a reply
 SAME = 300  # characters: questions on one passage begin alike, and so do they all where the task is put in many words
 DRAWN = (
     "predictor",
@@ -65,6 +68,7 @@ class Data:
     answers: list[str]  # the weak arm's
     topics: tuple[str, ...]
     folds: tuple[int, ...]
+    extra: Any  # dollars that asking the strong arm instead is expected to cost, (questions,)
 
 
 def read(path: Path, dataset: str) -> Data:
@@ -83,7 +87,17 @@ def read(path: Path, dataset: str) -> Data:
     )
     texts, answers = [weak[q]["question"] for q in both], [weak[q]["answer"] or "" for q in both]
     examples = Examples.made(("weak", "strong"), tasks, draws, folds)
-    return Data(pair, examples, texts, answers, examples.topics, folds)
+    extra = expected([strong[q] for q in both], folds) - expected([weak[q] for q in both], folds)
+    return Data(pair, examples, texts, answers, examples.topics, folds, extra)
+
+
+def expected(rows: Sequence[Mapping[str, Any]], folds: Sequence[int]) -> Any:
+    """Dollars of each call as they are known before it: its prompt, and a completion of the mean length of the other
+    folds."""
+    tokens, of = np.asarray([float(row["completion_tokens"]) for row in rows]), np.asarray(folds)
+    mean = np.asarray([tokens[of != fold].mean() for fold in folds])
+    price = np.asarray([COMPLETION[row["model"]] for row in rows])
+    return np.asarray([row["cost_usd"] for row in rows]) + price * (mean - tokens)
 
 
 def told(data: Data, name: str, p: Any) -> Any:
@@ -123,13 +137,13 @@ def routers(data: Data) -> dict[str, Any]:
     several = len(set(data.topics)) > 1
     gap, length = data.pair.gap, np.asarray([float(len(text)) for text in data.texts])
     found = {"predictor": told(data, "predictor", cross_predicted(data.examples))}
-    found["predictor, per dollar"] = found["predictor"] / data.pair.extra("usd")
+    found["predictor, per dollar"] = found["predictor"] / data.extra
     if several:
         blind = told(data, "predictor without topic", cross_predicted(data.examples, topics=False))
         found["predictor without topic"] = blind
         found["ridge on the gap"] = on_the_gap(data)
         found["domain mean"] = cross_means(gap, data.topics, data.folds)
-        found["domain mean, per dollar"] = found["domain mean"] / data.pair.extra("usd")
+        found["domain mean, per dollar"] = found["domain mean"] / data.extra
     p = cross_predicted(data.examples, penalties=WORDS, topics=False)
     found["words only"] = told(data, "words only", p)
     words = data.examples.seen[:, MARKS:]

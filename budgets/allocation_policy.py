@@ -133,12 +133,12 @@ class AllocationPolicy(BaseModel):
     arms: dict[str, ArmPolicy] = {}
     curve: tuple[Finite, Finite, Annotated[float, Field(ge=0)]] = (0.4, 1.1, 0.8)
     loading: Finite = 2.0
-    own: Positive = 3.0
+    own: Positive = 6.0
     blank: Share = 0.01
     kappa: Positive = 3.0
     alike: tuple[Finite, Finite] = (-0.25, 0.4)
     middle: Finite = 1.4
-    again: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    again: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     ease: EasePolicy | None = None
     weights: tuple[Share, ...] = ()
     settled: tuple[Finite, Finite] | None = None

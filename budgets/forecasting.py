@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from ..core.belief import Terms
 from .evidence import Evidence
+from .lumping import near
 
 if TYPE_CHECKING:
     from .portfolio import Portfolio
     from .portfolio_world import Tables
 
 LONGEST = 24  # purchases of one imagined run: later ones change little
+AMPLE = 1 << 16  # steps of a cap that is none
+WAVES = 256  # of a course under exact checks
+TINY = 1e-9  # of a run that is still going on
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,9 @@ def imagined(
     for i in range(runs):
         world = _Question(table, f"{seed}:{i}", portfolio.choices)
         votes: tuple[tuple[int, int], ...] = portfolio.votes
-        spent, room = 0.0, cap
+        spent, room, rest = 0.0, cap, 1.0
         for nth in range(LONGEST):
-            arm = _choice(portfolio, terms, worst, votes, room, chosen)
+            arm = _choice(portfolio, terms, worst, votes, (room, rest), chosen)
             if nth == 0:
                 first = arm
             if arm < 0:
@@ -56,6 +60,7 @@ def imagined(
             sums[arm] += 1
             votes = (*votes, (arm, world.draw(arm)))
             spent, room = spent + terms[arm].cost, room - terms[arm].cost
+            rest -= 1.0 / terms[arm].steps
         ps.append(_p(portfolio, terms[0], votes))
         spends.append(spent)
     p, usd = sum(ps) / runs, sum(spends) / runs
@@ -64,20 +69,57 @@ def imagined(
     return Course(p, usd, tuple(n / runs for n in sums), first, spread, error)
 
 
+def exactly(portfolio: Portfolio, terms: Sequence[Terms], worst: Sequence[float], cap: float) -> Course:
+    """The same where exact checks settle every draw, without imagining: until the first pass, which ends it, there is
+    one course of events. As long as everything fails a run decides anew after each wave; so does this."""
+    n, now, room, rest = len(terms), portfolio, cap, 1.0
+    alive, spent, bought, first = 1.0, 0.0, [0.0] * len(terms), -1
+    ends: list[tuple[float, float]] = []  # how likely a run ends there, and what it has spent
+    for _ in range(min(sum(portfolio.left) or WAVES, WAVES)):
+        offer = [
+            replace(one, steps=_steps(one, dollars, room, rest)) for one, dollars in zip(terms, worst, strict=True)
+        ]
+        ways = now.jointly(offer)
+        nets = [way.net(one) if way.size else 0.0 for way, one in zip(ways, offer, strict=True)]
+        best = max(range(n), key=lambda i: nets[i])
+        if nets[best] <= 0 or alive < TINY:
+            break
+        size = ways[best].size
+        first = best if first < 0 else first
+        bought[best] += alive * size
+        spent, room = spent + size * terms[best].cost, room - size * terms[best].cost
+        before, rest = alive, rest - size / terms[best].steps
+        for _ in range(size):
+            alive *= 1.0 - _passes(now, terms, best)
+            votes = (*now.votes, (best, -1))
+            left = tuple(x - (i == best) for i, x in enumerate(now.left))
+            now = replace(now, votes=votes, left=left)
+        ends.append((before - alive, spent))
+    ends.append((alive, spent))
+    usd = sum(p * x for p, x in ends)
+    return Course(1.0 - alive, usd, tuple(bought), first, sqrt(sum(p * (x - usd) ** 2 for p, x in ends)))
+
+
+def _passes(portfolio: Portfolio, terms: Sequence[Terms], arm: int) -> float:
+    """P(the next purchase of an arm passes), after what has failed."""
+    one = [replace(t, price=1e-12, steps=int(i == arm), per_second=0.0) for i, t in enumerate(terms)]
+    return min(1.0, portfolio.jointly(one)[arm].gain)
+
+
 def _choice(
     portfolio: Portfolio,
     terms: Sequence[Terms],
     worst: Sequence[float],
     votes: tuple[tuple[int, int], ...],
-    room: float,
+    room: tuple[float, float],
     chosen: dict[tuple[object, ...], int],
 ) -> int:
     """The arm that is worth the most after these votes, -1 for none. `chosen` keeps what was found before."""
-    steps = tuple(_steps(one, dollars, room) for one, dollars in zip(terms, worst, strict=True))
+    steps = tuple(_steps(one, dollars, *room) for one, dollars in zip(terms, worst, strict=True))
     votes = alike(votes)
     key = (votes, tuple(min(n, LONGEST) for n in steps))
     if key not in chosen:
-        now = _after(portfolio, votes)
+        now = near(_after(portfolio, votes), terms)
         ways = now.jointly([replace(one, steps=n) for one, n in zip(terms, steps, strict=True)])
         nets = [way.net(one) if way.size else 0.0 for way, one in zip(ways, terms, strict=True)]
         best = max(range(len(nets)), key=lambda i: nets[i])
@@ -85,8 +127,10 @@ def _choice(
     return chosen[key]
 
 
-def _steps(terms: Terms, worst: float, room: float) -> int:
-    return min(terms.steps, int(room / worst + 1e-9)) if worst > 0 else terms.steps
+def _steps(terms: Terms, worst: float, room: float, rest: float) -> int:
+    """How many more `room` dollars can pay, and `rest`, the share that is left of the other caps."""
+    steps = terms.steps if terms.steps >= AMPLE else int(terms.steps * rest + 1e-9)
+    return max(0, min(steps, int(room / worst + 1e-9))) if worst > 0 else max(0, steps)
 
 
 def _after(portfolio: Portfolio, votes: tuple[tuple[int, int], ...]) -> Portfolio:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from ..core.belief import STOP, Continuation, Terms
@@ -63,10 +64,11 @@ class Portfolio:
         """P(right) of each answer so far."""
         return tuple(float(p) for p in self.state(terms).answers[:-1])
 
-    def predicted(self, terms: Terms) -> tuple[float, ...]:
-        """P(right) of the next draw of each arm that holds an answer, after all that was seen."""
-        tables = self.tables(terms)
-        return tuple(float(p) for p in next_right(self.state(terms, tables), tables))
+    def predicted(self, terms: Terms, costs: tuple[float, ...] = ()) -> tuple[float, ...]:
+        """P(right) of the next draw of each arm that holds an answer, after all that was seen. `costs`: expected
+        dollars of a purchase of each arm, where `terms` do not say."""
+        tables = self.tables(terms, costs)
+        return tuple(next_right(self.state(terms, tables), tables).tolist())
 
     def jointly(self, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
         """One for each arm, in order: the best course that begins with it, and the size of its next wave. `terms`: one
@@ -137,52 +139,68 @@ def _world(terms: Terms) -> World:
 def _jointly(portfolio: Portfolio, terms: Sequence[Terms]) -> tuple[Continuation, ...]:
     import numpy as np
 
-    from .portfolio_ahead import ahead, root, shop_of
+    from .portfolio_ahead import ahead, first_draws, root, shop_of
 
     first, n = terms[0], len(terms)
     costs = [one.cost for one in terms]
     tables = portfolio.tables(first, tuple(costs))
     at = portfolio.state(first, tables)
-    each = np.array((costs, [one.seconds for one in terms]))
     steps = np.array([one.steps for one in terms])
-    left = np.array(portfolio.left) if portfolio.left else np.full(n, WIDE)
-    which, now = np.flatnonzero((steps > 0) & (left > 0)), _now(at, first)
-    each = each[:, which]
-    price = first.price * (each[0] + first.per_second * each[1] if first.per_second else each[0])
-    if not len(which) or 1.0 - now <= price.min():  # no more than that can be gained
+    asked = np.array((costs, portfolio.left or (WIDE,) * n, costs, [one.seconds for one in terms]))
+    which = np.flatnonzero(np.minimum(steps, asked[1]) > 0)
+    if len(which) < n:
+        asked, steps = asked[:, which], steps[which]
+    price, each = asked[0], asked[2:]
+    if first.per_second:
+        price += first.per_second * each[1]
+    price *= first.price
+    if not len(which) or 1.0 - _now(at, first) <= price.min():  # no more than that can be gained
         return (STOP,) * n
-    purse = (steps[which] - 1.0) * each[0]  # what is left of it after one purchase of each at its own worst
+    purse = (steps - 1.0) * each[0]  # what is left of it after one purchase of each at its own worst
     after = None if purse.min() >= each[0].max() else purse >= each[0][:, None]
-    most = at.own.sum(axis=1)[which] + left[which]
-    shop = shop_of(tables, which, price, most, each, portfolio.choices, first.wrong, after)
+    shop = shop_of(tables, which, asked, portfolio.choices, first.wrong, after)
     here = root(at, tables, which)
-    net, cost = ahead(here, shop, 1)
-    nets, paid = net[0] - now, cost[:, 0]
+    known = first_draws(here, shop) if portfolio.votes else None
+    if known is None:
+        chance = tables.chance[which]
+        value = chance if not first.wrong else np.maximum(chance - first.wrong * (1.0 - chance), 0.0)
+        nets, paid = shop.rows[3, :-1] * value - price, each.copy()
+    else:
+        net, cost = ahead(here, shop, 1, known)
+        nets, paid = net[0], cost[:, 0]
+    ranked = tables.ranked if len(which) == n else (-tables.chance[which]).argsort(kind="stable").tolist()
     for depth, widest in ((2, SHORT), (3, DEEP)) if len(at.masses) > 1 else ((3, DEEP),):
         if depth == 3 and len(at.masses) > 1 and len(nets) > DEEP and nets.max() > NOTHING:
             break  # among many arms three ahead is for what is bought first, and for whether to stop
-        short = _short(widest, nets, price, -shop.rows[4:].T @ tables.weights)
-        net, cost = ahead(here.only(short), shop.only(short), depth)
-        better = net[0] - now > nets[short] + NOTHING
-        nets[short[better]] = net[0][better] - now
-        paid[:, short[better]] = cost[:, 0][:, better]
-    good = np.flatnonzero(nets > NOTHING)
-    gains = nets + first.price * (paid[0] + first.per_second * paid[1])
+        ends = _short(widest, nets, price, ranked)
+        net, cost = ahead(here.only(ends), shop.only(ends), depth, known and known.only(ends))
+        for arm, more, dollars, wait in zip(ends.tolist(), net[0].tolist(), *cost[:, 0].tolist(), strict=False):
+            if more > nets[arm] + NOTHING:
+                nets[arm], paid[0, arm], paid[1, arm] = more, dollars, wait
     found: list[Continuation] = [STOP] * n
-    for i, gain, dollars, wait in zip(which[good].tolist(), gains[good].tolist(), *paid[:, good].tolist(), strict=True):
-        found[i] = Continuation(1, gain, dollars, wait)
+    for i, gain, dollars, wait in zip(which.tolist(), nets.tolist(), *paid.tolist(), strict=True):
+        if gain > NOTHING:
+            found[i] = Continuation(1, gain + first.price * (dollars + first.per_second * wait), dollars, wait)
     return tuple(found)
 
 
-def _short(most: int, nets: Floats, price: Floats, weak: Floats) -> Places:
-    """Arms that are looked at further: in turn that of the best net, of the best gain for its price, and of the best
-    chance, as a cheap one and a strong one may be good together and neither of them alone."""
+def _short(most: int, nets: Floats, price: Floats, ranked: Sequence[int]) -> Places:
+    """Arms that are looked at further: in turn that of the best net, of the best gain for its price where any has one,
+    and of the best chance, as a cheap one and a strong one may be good together and neither of them alone. The last
+    place is that after all of them."""
     import numpy as np
 
-    if len(nets) <= most:
-        return np.arange(len(nets))
-    ranked = [order.argsort(kind="stable")[:most].tolist() for order in (-nets, -nets / np.maximum(price, 1e-12), weak)]
-    return np.array(list(dict.fromkeys(arm for row in zip(*ranked, strict=True) for arm in row))[:most])
+    n = len(nets)
+    if n <= most:
+        return np.arange(n + 1)
+    rows = [(-nets).argsort(kind="stable")[:most].tolist(), ranked[:most]]
+    gains = nets + price
+    if gains.max() > NOTHING:
+        ratios = gains / -np.maximum(price, 1e-12)
+        best = ratios.argsort(kind="stable")[:most].tolist()
+        rows.insert(1, [arm for arm in best if gains[arm] > NOTHING])
+    arms = [arm for arm in dict.fromkeys(chain(*zip_longest(*rows))) if arm is not None]
+    return np.array([*arms[:most], n])
 
 
 def _now(at: State, terms: Terms) -> float:

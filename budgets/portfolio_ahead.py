@@ -28,86 +28,92 @@ if TYPE_CHECKING:
     Places: TypeAlias = NDArray[np.int64]
     Flags: TypeAlias = NDArray[np.bool_]
 
-BARRED = -4.0  # added to the net of what cannot be bought: below that of a stop
+BARRED = -4.0  # the net of what cannot be bought: below that of a stop
+DEPTH = 3  # purchases ahead, at the most
 
 
 class Shop(NamedTuple):
-    """What can be bought: `rows` as in `Tables.rows`; `asked` (4, s): what a purchase must bring, in value, how many
-    votes of the arm there may be in all, and dollars and seconds of one; `after` (s, s): False where the second cannot
-    be paid after the first (None: all can). `again` as in `Tables`; `wrong`: what a wrong answer costs."""
+    """What can be bought: `rows` (4 + z, s + 1) as in `Tables.rows`; `asked` (4, s): what a purchase must bring, in
+    value, how many more there may be of each arm, and dollars and seconds of one; `least`: the fewest of these more;
+    `after` (s, s): False where the second cannot be paid after the first (None: all can). `again` as in `Tables`;
+    `wrong`: what a wrong answer costs."""
 
     rows: Floats
     asked: Floats
+    least: float
     after: Flags | None
     again: float
     choices: int
     wrong: float
 
-    def only(self, arms: Places) -> Shop:
-        """The same with some of the arms."""
-        after = self.after[arms][:, arms] if self.after is not None else None
-        return Shop(self.rows[:, arms], self.asked[:, arms], after, self.again, self.choices, self.wrong)
+    def only(self, ends: Places) -> Shop:
+        """The same with some of the arms: their places, and that of the last column."""
+        arms = ends[:-1]
+        after = self.after[arms[:, None], arms] if self.after is not None else None
+        rows, asked = self.rows.take(ends, axis=1), self.asked.take(arms, axis=1)
+        return Shop(rows, asked, self.least, after, self.again, self.choices, self.wrong)
 
 
 def shop_of(
-    tables: Tables,
-    arms: Places,
-    price: Floats,
-    most: Floats,
-    each: Floats,
-    choices: int,
-    wrong: float,
-    after: Flags | None = None,
+    tables: Tables, arms: Places, asked: Floats, choices: int, wrong: float, after: Flags | None = None
 ) -> Shop:
-    """The arms with these places in `tables`; the other arrays are of these arms alone: `price` and `most` (s,), `each`
-    (2, s), dollars and seconds."""
-    import numpy as np
-
-    return Shop(tables.rows[:, arms], np.array((price, most, *each)), after, tables.again, choices, wrong)
+    """The arms with these places in `tables`; the other arrays are of these arms alone."""
+    rows = tables.rows if len(arms) == len(tables.own) else tables.rows[:, [*arms.tolist(), -1]]
+    return Shop(rows, asked, float(asked[1].min()), after, tables.again, choices, wrong)
 
 
 class Root(NamedTuple):
-    """The state as it is: `masses` (h, z); `own` (h, s): votes of the arms; `count` (h,): the weight of all votes."""
+    """The state as it is: `masses` (h, z); `votes` (1 + h + 2, s): pseudo-draws and votes of each arm, and its votes by
+    answer, with places for answers to come; `held` (2, h + 2, 1): the weight of all votes for each answer, and of all
+    others."""
 
     masses: Floats
-    own: Floats
-    count: Floats
+    votes: Floats
+    held: Floats
 
-    def only(self, arms: Places) -> Root:
+    def only(self, ends: Places) -> Root:
         """The same with some of the arms."""
-        return Root(self.masses, self.own[:, arms], self.count)
+        return Root(self.masses, self.votes.take(ends[:-1], axis=1), self.held)
 
 
 def root(state: State, tables: Tables, arms: Places) -> Root:
     """The state as it is, with these of the arms."""
     import numpy as np
 
-    k = state.own.shape[1]
+    k, own = state.own.shape[1], state.own
     masses = np.empty_like(state.masses)
     masses[0], masses[1:] = state.masses[k], state.masses[:k]
-    own, count = np.zeros((k + 1, len(arms))), np.zeros(k + 1)
+    votes, held = np.zeros((k + DEPTH + 1, len(arms))), np.zeros((2, k + DEPTH, 1))
+    every = len(arms) == len(own)
+    votes[0] = tables.own if every else tables.own[arms]
     if k:
-        own[1:] = state.own[arms].T
-        count[1:] = tables.weight @ state.own
-    return Root(masses, own, count)
+        mine = votes[2 : k + 2]
+        mine[:] = own.T if every else own[arms].T
+        votes[0] += mine.sum(axis=0)
+        count = held[0, 1 : k + 1, 0] = tables.weight @ own
+        held[1] = count.sum()
+        held[1] -= held[0]
+    return Root(masses, votes, held)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bough:
-    """Branches of one depth as far as the shape of the tree decides: `own` (h, b, s): votes since the root; `drawn` (b,
-    s): of each arm; `seen` (h, b): 1 for an answer that was given; `given` (b,): how many were; `first` (b,): where the
-    rows of a (b, s) array begin; `bought`: purchases since the root."""
+    """Branches of one depth as far as the shape of the tree decides: `own` (h, b, s): votes since the root; `held` (2,
+    h, b, s): the same, and votes for all others; `drawn` (b, s): of each arm; `seen` (h, b, 1): 1 for an answer that
+    was given; `fresh` (2, b, 1): how many wrong answers were not, if none of those given is right, and if one is;
+    `first` (b,): where the rows of a (b, s) array begin; `bought`: purchases since the root."""
 
     own: Floats
+    held: Floats
     drawn: Floats
     seen: Floats
-    given: Floats
+    fresh: Floats
     first: Places
     bought: int
 
 
 @lru_cache(maxsize=256)
-def tree(answers: int, arms: int, depth: int) -> tuple[Bough, ...]:
+def tree(answers: int, arms: int, depth: int, choices: int) -> tuple[Bough, ...]:
     """Branches after 0, 1, ... purchases. Of those of one depth all with one outcome stand together, in the order of
     the branches that they grow from, and then of arms."""
     import numpy as np
@@ -116,9 +122,11 @@ def tree(answers: int, arms: int, depth: int) -> tuple[Bough, ...]:
     seen[0] = 0.0
     found = []
     for level in range(depth):
-        b = own.shape[1]
-        found.append(Bough(own, own.sum(axis=0), seen, seen.sum(axis=0), np.arange(b) * arms, level))
-        h = answers + 1 + level
+        b, drawn, h = own.shape[1], own.sum(axis=0), answers + 1 + level
+        left = choices - 1.0 - seen.sum(axis=0)
+        fresh = np.array((np.maximum(left, 0.0), np.minimum(left + 1.0, choices - 1.0)))[:, :, None]
+        held = np.array((own, drawn - own))
+        found.append(Bough(own, held, drawn, seen[:, :, None], fresh, np.arange(b) * arms, level))
         more, known = np.zeros((h + 1, h, b, arms, arms)), np.zeros((h + 1, h, b, arms))
         more[:h], known[:h] = own[:, None, :, None], seen[:, None, :, None]
         each = np.arange(arms)
@@ -131,75 +139,75 @@ def tree(answers: int, arms: int, depth: int) -> tuple[Bough, ...]:
 
 
 class Draws(NamedTuple):
-    """What one purchase of each arm from each branch brings. `mass` (h, b); `right`, `wrong` (h, b, s): mass of a right
-    draw, and of a wrong one in proportion to what is in the urn; `over` (h, b, s): the size of the urn; `often` (h, b,
-    s): what is in it for each outcome; `none` (b, s): for a new answer where none is right, if that differs. `own` (h, b, s) and
-    `scale` (b, s), 1 / pseudo-draws."""
+    """What one purchase of each arm from each branch brings. `told` (h, b, s + 1): masses weighed by each arm's
+    pseudo-draws that are right, and as they are; `own` (h, b, s): votes; `every` (4 h + 2, b, s): mass of a right draw,
+    and of a wrong one in proportion to what is in the urn, the size of the urn, what is in it for a new answer where
+    none is right, and for each outcome; last 1 / pseudo-draws."""
 
-    mass: Floats
-    right: Floats
-    wrong: Floats
-    over: Floats
-    often: Floats
-    none: Floats | None
+    told: Floats
     own: Floats
-    scale: Floats
+    every: Floats
+
+    def only(self, ends: Places) -> Draws:
+        """The same with some of the arms."""
+        arms = ends[:-1]
+        return Draws(self.told.take(ends, axis=2), self.own.take(arms, axis=2), self.every.take(arms, axis=2))
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+        """(right, wrong, over, often, none, scale) of `every`."""
+        h, every = len(self.told), self.every
+        return every[:h], every[h : 2 * h], every[2 * h : 3 * h], every[3 * h + 1 : -1], every[3 * h], every[-1]
 
 
 def draws(told: Floats, at: Root, shop: Shop, bough: Bough) -> Draws:
-    """`told` (h, b, s + 1): masses weighed by each arm's pseudo-draws that are right, and as they are."""
+    """One purchase of each arm from each branch of the bough."""
     import numpy as np
 
-    strength, kappa, weight = shop.rows[:3]
-    k = len(at.own)
-    mass, right = told[:, :, -1], told[:, :, :-1]
-    own, held, drawn = bough.own, bough.own @ weight, strength + bough.drawn
-    if k > 1:
-        own = own.copy()
-        own[:k] += at.own[:, None]
-        held[:k] += at.count[:, None]
-        drawn += at.own.sum(axis=0)
-    scale = 1.0 / drawn
-    if len(told) > 1:
-        right = right + own * mass[:, :, None]
-        right *= scale
-    else:
-        right = right * scale
-    urn = held[:, :, None]
+    (h, b, s), mass = told.shape, told[:, :, -1:]
+    kappa, weight = shop.rows[1, :-1], shop.rows[2, :-1]
+    own = bough.own + at.votes[1 : h + 1, None]
+    found = Draws(told, own, np.empty((4 * h + 2, b, s - 1)))
+    right, wrong, over, often, none, scale = found.parts
+    np.divide(1.0, bough.drawn + at.votes[0], out=scale)
+    np.multiply(own, mass, out=right)
+    right += told[:, :, :-1]
+    right *= scale
+    both = bough.held @ weight
+    both += at.held[:, :h]
+    held, rest = both[:, :, :, None]
     if shop.again != 1.0:
-        urn = urn + ((shop.again - 1.0) * weight) * own
-    over = (kappa + urn.sum(axis=0)) - urn
-    wrong = mass[:, :, None] - right
+        extra = ((shop.again - 1.0) * weight) * own
+        held, rest = held + extra, rest + (extra.sum(axis=0) - extra)
+    np.add(rest, kappa, out=over)
+    np.subtract(mass, right, out=wrong)
     wrong /= over
-    others, none = shop.choices - 1, None
-    if others > 0:
-        each = kappa / others
-        often = urn + each
-        often *= bough.seen[:, :, None]
-        left = others - bough.given[:, None]  # wrong answers that were not given yet, if none so far is right
-        often[0] = each * np.minimum(left + 1.0, others)
-        none = each * np.maximum(left, 0.0)
+    if shop.choices > 1:
+        each = kappa / (shop.choices - 1)
+        np.multiply(bough.seen, each, out=often)
+        often += held
+        np.multiply(bough.fresh, each, out=found.every[3 * h : 3 * h + 2])
     else:
-        often = np.empty_like(right)
-        often[:] = urn
-        often[0] = kappa
-    return Draws(mass, right, wrong, over, often, none, own, scale)
+        often[:] = held
+        often[0] = none[:] = kappa
+    return found
 
 
 def worth(found: Draws, fine: float) -> Floats:
     """(b, s): the value of the answer after a purchase that holds one, in mass, where a wrong one costs `fine`."""
     import numpy as np
 
-    old = np.maximum(found.right, found.often * _others(found.wrong))
+    right, wrong, _, often, none, _ = found.parts
+    old = _others(wrong)
+    old *= often
+    np.maximum(old, right, out=old)
     if not fine:
         value: Floats = old.sum(axis=0)
         return value
-    wrong = found.wrong
-    every = wrong.sum(axis=0) - wrong
-    whole = found.right + found.often * every
-    whole[0] += (found.often[0] if found.none is None else found.none) * wrong[0]
-    value = np.maximum((1.0 + fine) * old - fine * whole, 0.0).sum(axis=0)
-    return value
+    whole = right + often * (wrong.sum(axis=0) - wrong)
+    whole[0] += none * wrong[0]
+    fined: Floats = np.maximum((1.0 + fine) * old - fine * whole, 0.0).sum(axis=0)
+    return fined
 
 
 def _others(wrong: Floats) -> Floats:
@@ -235,15 +243,16 @@ def branch(found: Draws, masses: Floats, base: Floats) -> Floats:
     import numpy as np
 
     h, b, s, z = base.shape
-    right = found.own[:, :, :, None] * masses[:, :, None]
+    _, _, over, often, none, scale = found.parts
+    masses = masses[:, :, None]
+    right = found.own[:, :, :, None] * masses
     right += base
-    right *= found.scale[:, :, None]
-    wrong = masses[:, :, None] - right
-    wrong /= found.over[:, :, :, None]
+    right *= scale[:, :, None]
+    wrong = masses - right
+    wrong /= over[:, :, :, None]
     grown = np.empty((h + 1, h, b, s, z))
-    np.multiply(wrong[:, None], found.often[:, :, :, None], out=grown[:h])
-    if found.none is not None:
-        np.multiply(wrong[0], found.none[:, :, None], out=grown[0, 0])
+    np.multiply(wrong[:, None], often[:, :, :, None], out=grown[:h])
+    np.multiply(wrong[0], none[:, :, None], out=grown[0, 0])
     grown[h] = 0.0
     grown[h, 0] = right[0]
     for i in range(1, h):
@@ -251,69 +260,96 @@ def branch(found: Draws, masses: Floats, base: Floats) -> Floats:
     return grown.reshape(h + 1, h * b * s, z)
 
 
-def ahead(at: Root, shop: Shop, depth: int) -> tuple[Floats, Floats]:
-    """For each arm, (1, s): the value of the best course of at most `depth` purchases that begins with that arm, less
-    what it costs; and (2, 1, s): the dollars and seconds that are expected to go into it."""
-    import numpy as np
-
-    z, s = len(at.masses[0]), shop.asked.shape[1]
-    basis = np.ones((z, s + 1))
-    np.multiply(shop.rows[4:], shop.rows[0], out=basis[:, :s])
-    grown = tree(len(at.own) - 1, s, depth)
+def ahead(at: Root, shop: Shop, depth: int, found: Draws | None = None) -> tuple[Floats, Floats]:
+    """For each arm, (1, s): the value of the best course of at most `depth` purchases that begins with that arm, above
+    that of a stop and less what it costs; and (2, 1, s): the dollars and seconds that are expected to go into it.
+    `found`: its first purchases, where they are known."""
+    grown = tree(at.held.shape[1] - DEPTH, shop.asked.shape[1], depth, shop.choices)
     masses = at.masses[:, None]
-    net, paid, _ = _ahead(masses @ basis if depth == 1 else masses, at, shop, grown, basis)
+    if depth == 1 and found is None:
+        masses = masses @ shop.rows[4:]
+    net, paid, _ = _ahead(masses, at, shop, grown, found)
     return net, paid
 
 
+def first_draws(at: Root, shop: Shop) -> Draws:
+    """One purchase of each arm."""
+    bough = tree(at.held.shape[1] - DEPTH, shop.asked.shape[1], 1, shop.choices)[0]
+    return draws((at.masses @ shop.rows[4:])[:, None], at, shop, bough)
+
+
 def _ahead(
-    masses: Floats, at: Root, shop: Shop, grown: tuple[Bough, ...], basis: Floats
+    masses: Floats, at: Root, shop: Shop, grown: tuple[Bough, ...], found: Draws | None = None
 ) -> tuple[Floats, Floats, Floats]:
-    """The same (b, s), (2, b, s), from the branches of the first of `grown`; and (b, 1), the value of a stop there.
-    `masses` (h, b, z), or before the last purchase (h, b, s + 1), weighed by `basis` (z, s + 1)."""
-    (h, b, z), s, depth = masses.shape, shop.asked.shape[1], len(grown)
+    """The same (b, s), (2, b, s), from the branches of the first of `grown`; and (b,), the value of a stop there.
+    `masses` (h, b, z), or before the last purchase (h, b, s + 1), weighed by pseudo-draws that are right."""
+    import numpy as np
+
+    (h, b, z), s, depth, basis = masses.shape, shop.asked.shape[1], len(grown), shop.rows[4:]
     told = base = masses
+    if h == 1 and depth > 1:
+        net, paid = _opened(masses, at, shop, grown)
+        return net, paid, np.zeros(1)
     if depth == 2:
         pairs = (basis[:, :, None] * basis[:, None]).reshape(z, -1)
         both = (masses.reshape(h * b, z) @ pairs).reshape(h, b, s + 1, s + 1)
         told, base = both[:, :, s], both[:, :, :s]
     elif depth > 2:
-        told, base = masses @ basis, masses[:, :, None] * basis.T[:s]
-    found = draws(told, at, shop, grown[0])
-    mass = found.mass.sum(axis=0)[:, None]
-    paid, clear = shop.asked[2:, None] * mass, shop.rows[3]
+        told, base = (found.told if found else masses @ basis), masses[:, :, None] * basis.T[:s]
+    found = found or draws(told, at, shop, grown[0])
+    whole = found.told[:, :, -1]
+    mass = whole.sum(axis=0)
+    now = _value(whole, mass, shop.wrong)
+    paid, clear = shop.asked[2:, None] * mass[:, None], shop.rows[3, :-1]
     if depth < 2:
-        value = worth(found, shop.wrong)
+        net = worth(found, shop.wrong)
     else:
         then = branch(found, told if depth == 2 else masses, base)
-        value, more = _then(*_ahead(then, at, shop, grown[1:], basis), at, shop, grown[1], (h, b, s))
-        paid += clear * more
-    now = _value(found.mass, mass[:, 0], shop.wrong)[:, None]
-    net = value - now
+        net, more = _then(*_ahead(then, at, shop, grown[1:]), shop, grown[1], (h, b, s))
+        more *= clear
+        paid += more
+    net -= now[:, None]
     net *= clear
-    net += now
-    net -= shop.asked[0] * mass
+    net -= shop.asked[0] * mass[:, None]
     return net, paid, now
 
 
+def _opened(masses: Floats, at: Root, shop: Shop, grown: tuple[Bough, ...]) -> tuple[Floats, Floats]:
+    """The same where no answer was given yet: the first one is right, or it is not, and that is all that it tells."""
+    import numpy as np
+
+    s, z = shop.asked.shape[1], masses.shape[2]
+    then = np.empty((2, s, z))
+    np.multiply(masses[0], (shop.rows[4:, :-1] / shop.rows[0, :-1]).T, out=then[1])
+    np.subtract(masses[0], then[1], out=then[0])
+    told = then @ shop.rows[4:] if len(grown) == 2 else then
+    net, more = _then(*_ahead(told, at, shop, grown[1:]), shop, grown[1], (1, 1, s))
+    mass = masses.sum()
+    net *= shop.rows[3, :-1]
+    net -= shop.asked[0] * mass
+    return net, shop.asked[2:, None] * mass + shop.rows[3, :-1] * more
+
+
 def _then(
-    nets: Floats, paid: Floats, stop: Floats, at: Root, shop: Shop, bough: Bough, shape: tuple[int, int, int]
+    nets: Floats, paid: Floats, stop: Floats, shop: Shop, bough: Bough, shape: tuple[int, int, int]
 ) -> tuple[Floats, Floats]:
     """What a purchase is worth, (b, s), and what goes into what comes after it, (2, b, s), where the better of a stop
     and the best next purchase follows each of its outcomes."""
     import numpy as np
 
-    room = shop.asked[1] - at.own.sum(axis=0)
-    if room.min() < bough.bought + 0.5:
-        nets[bough.drawn > room - 0.5] = BARRED
+    if shop.least < bough.bought + 0.5:
+        nets[bough.drawn > shop.asked[1] - 0.5] = BARRED
     if shop.after is not None:
-        whole = nets.reshape(*shape, -1)
-        whole[:, :, ~shop.after] = BARRED
+        nets.reshape(*shape, -1)[:, :, ~shop.after] = BARRED
     first = nets.argmax(axis=1)
     first += bough.first
-    best, stop = nets.ravel()[first], stop[:, 0]
+    best = nets.ravel()[first]
     more = paid.reshape(2, -1)[:, first]
-    more *= best > stop
-    return np.maximum(best, stop).reshape(shape).sum(axis=0), more.reshape(2, *shape).sum(axis=1)
+    more *= best > 0.0
+    np.maximum(best, 0.0, out=best)
+    best += stop
+    value: Floats = best.reshape(shape).sum(axis=0)
+    return value, more.reshape(2, *shape).sum(axis=1)
 
 
 def _value(answers: Floats, mass: Floats, wrong: float) -> Floats:

@@ -79,10 +79,17 @@ class Tables:
 
     @cached_property
     def rows(self) -> Floats:
-        """(4 + nodes, arms): `own`, `kappa`, `weight`, the chance that a draw holds an answer, and `mu`, in one."""
+        """(4 + nodes, arms + 1): `own`, `kappa`, `weight`, the chance that a draw holds an answer, and `mu` times `own`
+        by nodes, in one; the last column is 1."""
         import numpy as np
 
-        return np.vstack((self.own, self.kappa, self.weight, 1.0 - self.blank, self.mu.T))
+        rows = np.vstack((self.own, self.kappa, self.weight, 1.0 - self.blank, self.mu.T * self.own))
+        return np.hstack((rows, np.ones((len(rows), 1))))
+
+    @cached_property
+    def ranked(self) -> tuple[int, ...]:
+        """The arms by their chance, the best first."""
+        return tuple((-self.chance).argsort(kind="stable").tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +193,7 @@ def nodes(count: int = NODES) -> tuple[Floats, Floats]:
     return x, w / w.sum()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class State:
     """What votes and verdicts come to. `masses` (answers + 1, nodes): unnormalised, of each answer being the right one
     and of a difficulty; the last row is that none so far is right. `own` (arms, answers): each arm's votes."""
@@ -195,7 +202,7 @@ class State:
     own: Floats
     choices: int
 
-    @property
+    @cached_property
     def answers(self) -> Floats:
         """(answers + 1,): P(each is the right one), and P(none so far is)."""
         mass = self.masses.sum(axis=1)

@@ -48,14 +48,19 @@ class Purse:
     def room(self, hints: bool = False) -> tuple[int, int, int]:
         """What is neither posted nor pending here and on every level above (nano-dollars, tokens, calls); with `hints`
         also by what accounts were last seen to have."""
+        n, t, c = self._left(hints)
+        return max(0, n), max(0, t), max(0, c)
+
+    def _left(self, hints: bool = False) -> tuple[int, int, int]:
+        """The same, below 0 where a level is overdrawn: a call came dearer than it was held at."""
         if self.hint and not hints:
-            return self.parent.room() if self.parent is not None else (UNLIMITED, UNLIMITED, UNLIMITED)
+            return self.parent._left() if self.parent is not None else (UNLIMITED, UNLIMITED, UNLIMITED)
         (ln, lt, lc), (n, t, c), (hn, ht, hc) = self.limit, self.posted, self.pending
         n, t, c = ln - n - hn, lt - t - ht, lc - c - hc
         if self.parent is not None:
-            pn, pt, pc = self.parent.room(hints)
+            pn, pt, pc = self.parent._left(hints)
             n, t, c = min(n, pn), min(t, pt), min(c, pc)
-        return max(0, n), max(0, t), max(0, c)
+        return n, t, c
 
     def allow(self, room: tuple[int, int, int]) -> None:
         """Sets the limit so that `room` is left: what an account was last seen to have."""
@@ -64,8 +69,9 @@ class Purse:
             self.limit = n, t, c
 
     def short_of(self, amounts: Amounts) -> str | None:
-        """The first dimension in which `amounts` does not fit, or None."""
-        n, t, c = self.room()
+        """The first dimension in which `amounts` does not fit, or None. An overdrawn level has no room for nothing,
+        either: what seems free may be what overdrew it."""
+        n, t, c = self._left()
         if amounts.nanos > n:
             return "usd"
         if amounts.tokens > t:

@@ -316,7 +316,7 @@ def policy_of(records: Records, fit: Fit, urn: Urn) -> AllocationPolicy:
         key: ArmPolicy(
             bias=round(float(fit.bias[i]), 4),
             sd=round(float(sd[i]), 4),
-            loading=round(float(max(fit.loading[i], 0.0)), 4),
+            loading=round(float(fit.loading[i]), 4),
             own=round(float(fit.own[i]), 4),
             blank=round(float(blank[i]), 4),
             usd=float(f"{records.costs[i]:.6g}"),

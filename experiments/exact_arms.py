@@ -131,10 +131,12 @@ def _by_class(world: Successes, rows: Sequence[Tried]) -> Floats:
     found = np.zeros((len(rows), len(world.weights)))
     for name, rates in zip(world.arms, world.rates, strict=True):
         counts = np.asarray([row.counts.get(name, (0, 0)) for row in rows], dtype=float)
-        wins, lost = counts[:, :1], counts[:, 1:] - counts[:, :1]
+        pairs, which = np.unique(counts, axis=0, return_inverse=True)
+        wins, lost = pairs[:, :1], pairs[:, 1:] - pairs[:, :1]
         for k, own in enumerate(rates):
             theta, weight = np.asarray(own).T
-            found[:, k] += logsumexp(xlogy(wins, theta) + xlog1py(lost, -theta), axis=1, b=weight)
+            each = logsumexp(xlogy(wins, theta) + xlog1py(lost, -theta), axis=1, b=weight)
+            found[:, k] += each[which.ravel()]
     return found
 
 
@@ -197,23 +199,34 @@ def latent(rows: Sequence[Tried], names: tuple[str, ...]) -> Successes:
     kinds = [np.unique(np.stack([wins[:, a], lost[:, a]]), axis=1, return_inverse=True) for a in range(arm)]
     (z, zw), (u, uw) = normal(CLASSES), normal(OWN)
 
-    def loss(x: Any) -> float:
+    def loss(x: Any) -> tuple[float, Floats]:
         mean, load, own = x[:arm], x[arm : 2 * arm], np.exp(x[2 * arm :])
-        each = np.zeros((len(rows), len(z)))
+        each, slopes = np.zeros((len(rows), len(z))), []
         for a, (pairs, which) in enumerate(kinds):
             logit = mean[a] + load[a] * z[:, None] + own[a] * u
             good, bad = -np.logaddexp(0, -logit), -np.logaddexp(0, logit)
-            logs = pairs[0][:, None, None] * good + pairs[1][:, None, None] * bad
-            top = logs.max(axis=2)
-            each += (np.log(np.exp(logs - top[:, :, None]) @ uw) + top)[which.ravel()]
-        top = each.max(axis=1)
-        likely = np.log(np.exp(each - top[:, None]) @ zw) + top
+            logs = pairs[0][:, None, None] * good + pairs[1][:, None, None] * bad + np.log(uw)
+            top = np.logaddexp.reduce(logs, axis=2)
+            by = np.exp(logs - top[:, :, None]) * (
+                pairs[0][:, None, None] - pairs.sum(axis=0)[:, None, None] * np.exp(good)
+            )
+            slopes.append((by.sum(axis=2), by @ u * own[a]))  # by the logit, and by the log of the own part
+            each += top[which.ravel()]
+        total = each + np.log(zw)
+        likely = np.logaddexp.reduce(total, axis=1)
+        share = np.exp(total - likely[:, None])
+        grad = np.zeros(3 * arm)
+        for a, ((pairs, which), (by, by_own)) in enumerate(zip(kinds, slopes, strict=True)):
+            often = np.zeros((pairs.shape[1], len(z)))
+            np.add.at(often, which.ravel(), share)
+            grad[[a, arm + a, 2 * arm + a]] = (often * by).sum(), (often * by * z).sum(), (often * by_own).sum()
         drawn = (mean**2).sum() / 200 + ((load - 1) ** 2).sum() / 8 + (x[2 * arm :] ** 2).sum() / 2
-        return float(drawn - likely.sum())
+        toward = np.concatenate([mean / 100, (load - 1) / 4, x[2 * arm :]])
+        return float(drawn - likely.sum()), toward - grad
 
     rate = (wins.sum(axis=0) + 0.5) / (counts[:, :, 1].sum(axis=0) + 1)
     start = np.concatenate([np.log(rate / (1 - rate)) * 1.5, np.ones(arm), np.full(arm, 0.2)])
-    found = minimize(loss, start, method="L-BFGS-B", options={"maxiter": 100}).x
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
     means, loads, owns = found[:arm], found[arm : 2 * arm], np.exp(found[2 * arm :])
     sign = 1.0 if loads.sum() >= 0 else -1.0
     rounded = [tuple(round(float(v), 6) for v in part) for part in (means, loads * sign, owns)]

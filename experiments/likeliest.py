@@ -120,7 +120,7 @@ def likeliest(records: Counted, told: Floats | None = None) -> Fit:
         x = best.x
         fit = Fit(x[:a], x[a : 2 * a], np.exp(x[2 * a : 3 * a]), float(x[-1]), weights, float(best.fun) / n)
         weights = (_shares(records, fit, known).sum(axis=0) + NORMAL * normal) / (n + NORMAL)
-    return replace(fit, weights=weights)
+    return replace(fit, weights=weights, loading=np.maximum(fit.loading, 0.0))  # difficulty makes nothing easier
 
 
 def _shares(records: Counted, fit: Fit, told: Floats) -> Floats:

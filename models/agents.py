@@ -19,7 +19,8 @@ import anyio.to_thread
 from ..budgets.prices import Price
 from ..core.amounts import nanos
 from ..core.completions import Completion, Message, Request, Response, Usage
-from ..core.errors import BadCompletion, BadQuery, BadSettings, CallerError
+from ..core.errors import BadCompletion, BadQuery, BadSettings, CallerError, ModelUnavailable
+from .cancelled import strayed
 from .limits import Limits
 
 if TYPE_CHECKING:
@@ -45,11 +46,19 @@ class Agent:
         self._lock = Lock()
 
     async def complete(self, request: Request) -> Response:
-        """One completion. Raises `BadQuery` where more are asked for, `BadCompletion` for a reply that is none, and
-        what the agent raises."""
+        """One completion. Raises `BadQuery` where more are asked for, `BadCompletion` for a reply that is none,
+        `ModelUnavailable` where a task of its own was cancelled, and what the agent raises."""
         if request.n != 1:
             raise BadQuery(f"agent {self.name!r} gives one answer at a time, not {request.n}")
-        text, cost = _read(self.name, await self._ask(request))
+        try:
+            reply = await self._ask(request)
+        except BaseException as error:
+            if not strayed(error):
+                raise
+            broken = ModelUnavailable(f"agent {self.name!r} was cancelled from within")
+            broken.sent = True
+            raise broken from error
+        text, cost = _read(self.name, reply)
         if cost is not None:
             self._note(cost)
         return Response((Completion(text),), Usage(), self.name, cost)
@@ -106,9 +115,13 @@ def _install(
         raise CallerError(f"agent {name!r}: usd={usd!r}: expected what a call costs at the most, in dollars")
     if not (isinstance(timeout, int | float) and isfinite(timeout) and timeout > 0):
         raise CallerError(f"agent {name!r}: timeout={timeout!r}: expected seconds, above 0")
+    for what, value, least in (("concurrency", concurrency, 1), ("retries", retries, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise CallerError(f"agent {name!r}: {what}={value!r}: expected a whole number, {least} or more")
     dearer = partial(_reprice, catalog, name)
     catalog.register(name, Agent(name, ask, price, dearer), _price(price))
-    catalog.revise(name, timeout=timeout, concurrency=concurrency, limits=Limits(retries=retries, provider=name))
+    limits = Limits(retries=retries, provider=name)
+    catalog.revise(name, timeout=timeout, concurrency=concurrency, limits=limits, reports=True)
 
 
 def _price(amount: int, source: str = "declared") -> Price:

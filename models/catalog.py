@@ -33,7 +33,8 @@ _BATCHES = {"openai": 8, "azure": 8, "hosted_vllm": 8}
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is known of a model before it is called. `context` and `max_output` are tokens, `batch` the most
-    completions in one call, `timeout` seconds, `concurrency` the most calls at once (None: no limit of its own)."""
+    completions in one call, `timeout` seconds, `concurrency` the most calls at once (None: no limit of its own).
+    `reports`: its replies say what they cost, so that its price may rise while it is used."""
 
     name: str
     provider_model: str
@@ -45,6 +46,7 @@ class Entry:
     params: Mapping[str, Any] = field(default_factory=dict)
     concurrency: int | None = None
     limits: Limits = UNLIMITED
+    reports: bool = False
 
     def apply(self, params: Params) -> Params:
         """`params` with this alias's defaults where the caller set none, and `max_tokens` no larger than the alias

@@ -11,6 +11,7 @@ from typing import Any
 
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+EPOCH = 1e9  # seconds: from here on a number is a time of day, not a wait
 _PREFIX = "llm_provider-"  # what litellm puts before a header that it passes on
 
 
@@ -57,17 +58,17 @@ def _number(text: str | None) -> float | None:
 
 
 def _seconds(text: str, now: datetime) -> float | None:
-    """ "3", "1.5s", "6m0s", "250ms", an HTTP date or an ISO time."""
+    """ "3", "1.5s", "6m0s", "250ms", an HTTP date, an ISO time, or seconds since 1970."""
     number = _number(text)
     if number is not None:
-        return number
+        return number if number < EPOCH else max(0.0, number - now.timestamp())
     parts = _PARTS.findall(text.replace(" ", ""))
     if parts and "".join(a + b for a, b in parts) == text.replace(" ", ""):
         return sum(float(a) * _SECONDS[b] for a, b in parts)
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             at = read(text)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         return max(0.0, (at - now).total_seconds())

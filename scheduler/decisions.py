@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
+from ..budgets.asking import AskBelief
 from ..budgets.budget import Budget
+from ..budgets.lumping import near
 from ..budgets.policy import Policy
 from ..budgets.portfolio import ArmBelief, Portfolio
 from ..budgets.switching import apart, dearest, leaves, rejected, scarce
-from ..core.amounts import dollars
+from ..core.amounts import Amounts, dollars
 from ..core.belief import Belief, Continuation, Terms
 from ..core.effects import Effect, Sample, Score
 from ..core.plans import Answer
 from ..core.verdict import Verdict
 from .codec import plain
 from .nodes import Frame, line
-from .tariff import Quote, Tariff, first_sample, quote_step
+from .tariff import Quote, Tariff, first_sample, quote_samples, quote_step, samples_of
 
+STEPS = 256  # of which it is kept what they ask for
 SINGLE_SHOTS = 100  # a right answer's worth, in calls of the dearest model, where nobody says
 
 
@@ -84,6 +87,7 @@ class Economics:
         self.worth = budget.worth if budget.worth is not None else policy.worth
         self.policy, self.widen = policy, widen or {}
         self.priors = replace(policy.priors(), shifts=shifts) if shifts else policy.priors()
+        self._needs: dict[int, tuple[tuple[Effect[Any], ...], tuple[Sample, ...]]] = {}
 
     @property
     def only_caps(self) -> bool:
@@ -103,9 +107,18 @@ class Economics:
             else replace(verdict, p=model.p(verdict.score, kind, self.widen.get(verifier, 0.0)))
         )
 
+    def quote(self, step: tuple[Effect[Any], ...]) -> Quote:
+        """What a step comes to. What it asks for is found out once: the arms of a run are the same steps each time."""
+        known = self._needs.get(id(step))
+        if known is None or known[0] is not step:
+            if len(self._needs) >= STEPS:
+                self._needs.clear()
+            known = self._needs[id(step)] = (step, samples_of(step))
+        return quote_samples(self.tariff, known[1])
+
     def terms(self, frame: Frame, step: tuple[Effect[Any], ...], now: float) -> tuple[Terms, str]:
         """The terms for one step, and which cap binds first."""
-        quote = quote_step(self.tariff, step)
+        quote = self.quote(step)
         worth = self.worth
         if worth is None:
             root = line(frame)[-1]
@@ -124,6 +137,9 @@ class Economics:
 
     def _payable(self, frame: Frame, step: tuple[Effect[Any], ...], quote: Quote, now: float) -> tuple[int, str]:
         room, worst = frame.purse.room(), quote.worst
+        over = frame.purse.short_of(Amounts()) if worst.calls else None
+        if over is not None:  # a call came dearer than it was held at: then not even what is free is called
+            return 0, f"budget_{over}"
         seen = frame.purse.room(hints=True)
         each = {"usd": worst.nanos, "tokens": worst.tokens, "calls": worst.calls}
         counts = {name: have // each[name] for name, have in zip(each, room, strict=True) if each[name]}
@@ -147,9 +163,10 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
     """The continuation with the highest net (the first of equals), and all of them as predicted. Among arms of their
     own, and where the purse cannot pay the whole course of that one, the one whose dollars buy the most, as long as
     the purse can pay the former after it (`budgets.switching`)."""
-    joint = _courses(beliefs, Portfolio.jointly)
+    group = portfolio_of(beliefs)
+    joint = _courses(beliefs, Portfolio.jointly, group)
     ways = [(b, terms, joint[i] if i in joint else b.best(terms)) for i, (_, b, terms) in enumerate(beliefs)]
-    chances = _chances(beliefs)
+    chances = _chances(beliefs, group)
     rows = tuple(
         _predicted(name, terms, way, chances.get(i))
         for i, ((name, _, _), (_, terms, way)) in enumerate(zip(beliefs, ways, strict=True))
@@ -164,21 +181,47 @@ def judge(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[int, Continuati
 def portfolio_of(beliefs: Sequence[tuple[str, Belief, Terms]]) -> tuple[Portfolio | None, dict[int, Terms]]:
     """The one portfolio that the arms among these are of, and the terms of each of its arms that is on offer."""
     arms = [(belief, terms) for _, belief, terms in beliefs if isinstance(belief, ArmBelief)]
-    if not arms or any(belief.portfolio is not arms[0][0].portfolio for belief, _ in arms):
+    first = arms[0][0].portfolio if arms else None
+    if any(belief.portfolio is not first for belief, _ in arms):
         return None, {}
-    return arms[0][0].portfolio, {belief.arm: terms for belief, terms in arms}
+    return first, {belief.arm: terms for belief, terms in arms}
+
+
+def used_up(belief: Belief) -> bool:
+    """Whether it is about an arm of which nothing more may be bought, whatever the purse holds."""
+    return isinstance(belief, ArmBelief) and bool(belief.portfolio.left) and belief.portfolio.left[belief.arm] <= 0
+
+
+def informed(beliefs: Sequence[tuple[str, Belief, Terms]]) -> list[tuple[str, Belief, Terms]]:
+    """The same, with what the ways of one portfolio tell of each other: no step is left of an arm that is used up, and
+    a verdict is weighed at what all of the arms cost, as the answers that it bears on are."""
+    portfolio, offered = portfolio_of(beliefs)
+    if portfolio is None:
+        return list(beliefs)
+    whole = len(offered) == len(portfolio.arms)
+    costs = tuple(offered[i].cost for i in range(len(portfolio.arms))) if whole else ()
+    found = []
+    for name, belief, terms in beliefs:
+        if used_up(belief):
+            terms = replace(terms, steps=0)
+        elif isinstance(belief, AskBelief) and belief.portfolio is portfolio:
+            terms = replace(terms, others=costs)
+        found.append((name, belief, terms))
+    return found
 
 
 def _courses(
     beliefs: Sequence[tuple[str, Belief, Terms]],
     together: Callable[[Portfolio, Sequence[Terms]], Sequence[Continuation]],
+    group: tuple[Portfolio | None, dict[int, Terms]],
 ) -> dict[int, Continuation]:
-    """By place among `beliefs`, what the arms of one portfolio come to when they are judged together."""
-    portfolio, offered = portfolio_of(beliefs)
+    """By place among `beliefs`, what the arms of one portfolio, the `group`, come to when they are judged together."""
+    portfolio, offered = group
     if portfolio is None:
         return {}
     gone = replace(next(iter(offered.values())), steps=0)  # arms that are not on offer are not bought
-    every = together(portfolio, [offered.get(i, gone) for i in range(len(portfolio.arms))])
+    terms = [offered.get(i, gone) for i in range(len(portfolio.arms))]
+    every = together(near(portfolio, terms), terms)
     return {i: every[belief.arm] for i, (_, belief, _) in enumerate(beliefs) if isinstance(belief, ArmBelief)}
 
 
@@ -195,7 +238,7 @@ def weighed(
     beliefs: Sequence[tuple[str, Belief, Terms]], rows: tuple[Alternative, ...]
 ) -> tuple[int, tuple[Alternative, ...]]:
     """What a stop by value rejected: each alternative's nearest course, and which of them lost the least."""
-    found, joint = [], _courses(beliefs, Portfolio.rejected)
+    found, joint = [], _courses(beliefs, Portfolio.rejected, portfolio_of(beliefs))
     for i, ((name, belief, terms), row) in enumerate(zip(beliefs, rows, strict=True)):
         way = None if row.size else joint[i] if i in joint else rejected(belief, terms)
         found.append(replace(_predicted(name, terms, way, row.p), size=0) if way is not None and way.size else row)
@@ -203,14 +246,16 @@ def weighed(
     return max(real or range(len(found)), key=lambda i: found[i].net), tuple(found)
 
 
-def _chances(beliefs: Sequence[tuple[str, Belief, Terms]]) -> dict[int, float]:
+def _chances(
+    beliefs: Sequence[tuple[str, Belief, Terms]], group: tuple[Portfolio | None, dict[int, Terms]]
+) -> dict[int, float]:
     """By place among `beliefs`, P(right) of the next candidate of each arm of a portfolio."""
-    portfolio, _ = portfolio_of(beliefs)
+    portfolio, offered = group
     if portfolio is None or portfolio.exact:
         return {}
-    predicted = portfolio.predicted(
-        settled_terms(beliefs, next(i for i, (_, b, _) in enumerate(beliefs) if isinstance(b, ArmBelief)))
-    )
+    whole = len(offered) == len(portfolio.arms)
+    costs = tuple(offered[i].cost for i in range(len(portfolio.arms))) if whole else ()
+    predicted = portfolio.predicted(next(iter(offered.values())), costs)
     return {i: predicted[belief.arm] for i, (_, belief, _) in enumerate(beliefs) if isinstance(belief, ArmBelief)}
 
 

@@ -10,6 +10,7 @@ import anyio
 from ..budgets.policy import Policy
 from ..budgets.purse import Purse
 from ..core.errors import JournalMismatch, NoAnswer
+from ..core.task import Task
 from .decisions import Economics
 from .events import Started
 from .live import Live
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 OnCancel = Literal["raise", "best"]
+DRAWS = 1 << 20  # equal samples that one run may draw
 
 
 async def drive(
@@ -57,6 +59,7 @@ async def drive(
             log=log,
             journaled=engine.keeps(spec.store),
         )
+        run.drawn_from = first_draw(task)
     except BaseException as error:
         await engine.closing_of(spec).close(run_id, "failed", None, log.total.nanos if log else 0, error)
         raise
@@ -88,6 +91,13 @@ async def drive(
         if run.log is None:
             journal = engine.journal if engine.keeps(spec.store) else None
             engine.learner.ended(run.decisions, spec.shifts, run.root.purse.posted[0], _wrong(run), journal)
+
+
+def first_draw(task: Task) -> int:
+    """The number of a run's first draw. The candidates that its task brings are replies of other runs, which counted
+    from their own numbers (`scheduler.many` goes on with a query so): none of these may be taken from the cache once
+    more, and count as another vote. Failed draws left no candidate, so candidates cannot be counted."""
+    return DRAWS * len({one.path.rpartition(":")[0] for one in task.known})
 
 
 def _wrong(run: Run) -> float:

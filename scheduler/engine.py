@@ -101,11 +101,13 @@ class Engine:
     def register(self, name: str, model: Model, price: Price, batch: int = 1, context: int | None = None) -> None:
         """Makes a model object of your own known as `name`. A price is needed: what is not priced is not called."""
         self.catalog.register(name, model, price, batch, context)
+        self.dispatcher.renew(name)
 
     def register_agent(self, name: str, agent: Callable[..., Any], *, usd: float, **options: Any) -> None:
         """Makes an agent of your own known as `name`, at `usd` a call (`models.agents.register_agent` says what there
         is to set). Raises `CallerError`."""
         register_agent(self.catalog, name, agent, usd=usd, **options)
+        self.dispatcher.renew(name)
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -204,7 +206,11 @@ class Engine:
         if self._journal is not None and store:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             record = RunRecord(run_id, now, "running", spec.dump(), None, spec.task.query[:200], spec.name, 0, "", None)
-            await self._journal.begin(record)
+            try:
+                await self._journal.begin(record)
+            except BaseException as error:  # it may be on record all the same, with nobody at it
+                await self._closing.close(run_id, "cancelled", None, 0, error)
+                raise
         with self._at(run_id):
             return await drive(self, run_id, spec, self.policy, tariff, None, on_event, on_cancel, purse)
 
@@ -289,9 +295,9 @@ class Engine:
     def kill(self, level: str, name: str = "", *, reason: str = "", by: str = "") -> Switch:
         """Stops everything (level "global"), or the requests of a tenant (an account and those below it), a key or a
         strategy, or the calls of a model, in every engine on this host with the same home, within a second: what is
-        under way is cancelled and billed, and raises `Killed`; it can be resumed after `revive`. Raises `CallerError`,
-        `StoreError`."""
-        return self.dispatcher.switches.kill(level, name, reason=reason, by=by)
+        under way is cancelled and billed, and raises `Killed`; it can be resumed after `revive`. The switch's
+        `warning` says where nothing is known here by that name. Raises `CallerError`, `StoreError`."""
+        return self.dispatcher.kill(level, name, reason, by)
 
     def revive(self, level: str, name: str = "", *, reason: str = "", by: str = "") -> Switch:
         """Lets run again what `kill` has stopped. Raises `UnknownName` where that is not stopped, `StoreError`."""

@@ -68,7 +68,7 @@ class Learner:
     _looked: float = float("-inf")
     _open: WeakValueDictionary[int, Shifts] = field(default_factory=WeakValueDictionary)  # exploring, under way
     _busy: bool = False
-    _typical: float = 0.0  # nano-dollars that such a request gives up
+    _typical: float = 0.0  # nano-dollars that such a request gave up of late, here
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -145,8 +145,20 @@ class Learner:
         return Allowance(self.explore, self._cost.spent, self._cost.regret)
 
     def may_explore(self) -> bool:
-        """Whether one more request may explore: what it and those under way are expected to give up is there."""
-        return self.explore > 0 and self.allowance.left > (len(self._open) + 1) * self._typical
+        """Whether one more request may explore: what it and those under way are expected to give up is there. Until the
+        first one has ended nobody knows what that is: one at a time then, and only where it could be all that a request
+        spends."""
+        if self.explore <= 0 or (self._cost.explored == 0 and self._open):
+            return False
+        return self.allowance.left > (len(self._open) + 1) * self._expected()
+
+    def _expected(self) -> float:
+        """Nano-dollars that a request that explores is expected to give up: as of late, or over all of them, whichever
+        is more, since most give up nothing and a few give up much."""
+        cost = self._cost
+        if cost.explored == 0:
+            return cost.spent / max(1, cost.runs)
+        return max(self._typical, cost.regret / cost.explored)
 
     def shifts(self, seed: int, explore: bool = True, arms: Iterable[str] = ()) -> Shifts:
         """The shifts of a request with this seed: what is believed, or, where it may explore, what may be true. `arms`:
@@ -214,7 +226,8 @@ def regret_of(
     slope: Callable[[str], float] = lambda arm: 1.0,
     wrong: float = 0.0,
 ) -> float:
-    """Dollars of value that choices at `drawn` shifts gave up, as they are predicted at those that are believed."""
+    """Dollars of value that choices at `drawn` shifts gave up, as they are predicted at those that are believed. Where
+    dollars count for nothing (price 0) a loss of value has no dollars, either: such requests are not to explore."""
     total = 0.0
     for decision in decisions:
         rows = decision.alternatives

@@ -17,8 +17,9 @@ import anyio
 import anyio.to_thread
 
 from ..core.effects import Ask, CallTool, Recall, Remember, Sample, Score
-from ..core.errors import ModelError, ModelTimeout, SatisficeError, ToolError
+from ..core.errors import ModelError, ModelTimeout, ModelUnavailable, SatisficeError, ToolError
 from ..core.verdict import Verdict
+from ..models.cancelled import strayed
 from .accounting import Account
 from .dispatch.guard import Guard
 from .dispatch.sending import Sender
@@ -152,7 +153,8 @@ class Live:
         with anyio.CancelScope() as scope:
             self._asking.add(scope)
             try:
-                refused = await account.admit(run, due.calls)
+                # What has ended while its row was written is void already: held now, it would stay so.
+                refused = await account.admit(run, [call for call in due.calls if call.state != "done"])
             finally:
                 self._asking.discard(scope)
         for each in refused:
@@ -256,9 +258,23 @@ class Live:
                 await self._sender.sample(calls, effect, flight)
             else:
                 await self._other(call, effect)
+        except BaseException as error:
+            if not strayed(error):
+                raise
+            self._broke_off(flight)
         finally:
             self._leave(flight)
         await self.flush(came=flight.calls)  # some may have gone on by themselves
+
+    def _broke_off(self, flight: Flight) -> None:
+        """What was called ended in a cancellation of its own: a fault, billed at its hold, since nobody here gave it
+        up."""
+        for call in flight.calls:
+            error: SatisficeError = ToolError(f"{call.kind}: cancelled from within")
+            if isinstance(call.effect, Sample):
+                error = ModelUnavailable(f"{self._world.tariff.name(call.effect)} was cancelled from within")
+                error.sent = True
+            self._run.fail(call, error, self.now())
 
     def _enter(self, flight: Flight) -> None:
         flight.since = self.now()

@@ -24,14 +24,14 @@ class Task(Protocol):
 
 
 class Nursery(Protocol):
-    """Starts tasks and alarms, and waits for the tasks when it is left."""
+    """Starts tasks and alarms, and waits for the tasks when it is left. None where it is ending, and starts nothing."""
 
     async def __aenter__(self) -> Nursery: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None: ...
     def start(self, work: Work) -> Task | None: ...
-    def alarm(self, seconds: float, work: Callable[[], Work]) -> Task: ...
+    def alarm(self, seconds: float, work: Callable[[], Work]) -> Task | None: ...
 
 
 class _Asyncio:
@@ -74,14 +74,18 @@ class _Anyio:
         return await self._group.__aexit__(kind, error, trace)
 
     def start(self, work: Work) -> Task | None:
-        return self._group.create_task(work)
+        try:
+            return self._group.create_task(work)
+        except RuntimeError:  # trio closes a nursery before whoever waits for it goes on
+            work.close()
+            return None
 
-    def alarm(self, seconds: float, work: Callable[[], Work]) -> Task:
+    def alarm(self, seconds: float, work: Callable[[], Work]) -> Task | None:
         async def ring() -> None:
             await anyio.sleep(seconds)
-            self._group.create_task(work())
+            self.start(work())
 
-        return self._group.create_task(ring())
+        return self.start(ring())
 
 
 def nursery() -> Nursery:

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from ..budgets.budget import Budget
 from ..budgets.features import features
-from ..budgets.forecasting import Course, imagined
+from ..budgets.forecasting import Course, exactly, imagined
 from ..budgets.portfolio import ArmBelief, Portfolio
 from ..core.amounts import NANO
 from ..core.belief import Priors, Terms
-from ..core.effects import Choose, Effect
+from ..core.effects import Choose, Effect, Score
 from ..core.errors import CallerError
+from ..core.plans import Answer
 from ..core.task import Contract, Task
+from ..core.verdict import Verdict
 from ..strategies.arms import arm_key, drawing, repeats
-from ..strategies.auto import Auto
+from ..strategies.auto import Auto, _Allocation
 from ..strategies.limiting import Limited
 from ..strategies.verify import samples_of
 from .decisions import SINGLE_SHOTS, Economics
 from .preparing import prepare
-from .tariff import Tariff, first_sample, quote_step
+from .tariff import Quote, Tariff, first_sample, quote_step
 
 if TYPE_CHECKING:
     from ..core.plans import Strategy
@@ -148,6 +150,7 @@ class _Planner:
     tariff: Tariff
     runs: int
     seed: int
+    passed: bool = False  # what the task knows already has passed every check
 
     def forecast(self, points: int) -> Forecast:
         portfolio, steps = self._opened()
@@ -158,12 +161,12 @@ class _Planner:
         grid = [least * 10 ** (FROM + (TO - FROM) * i / max(1, points - 1)) for i in range(points)]
         cap = min(float(self.budget.usd or 1e9), 1e9)
         held = [quote.worst.nanos / NANO for quote in quotes]
-        most = [self._steps(quote.worst.tokens) for quote in quotes]
+        most = [self._steps(quote) for quote in quotes]
 
         def at(worth: float, cap: float) -> Point:
             priors, wrong = self.economics.priors, self.budget.wrong / worth
             terms = [
-                Terms(1 / worth, q.usd, n, priors, wrong, q.seconds, self.budget.per_second, at_once=q.at_once)
+                Terms(1 / worth, q.usd, n, priors, wrong, q.seconds, self.budget.per_second, (), q.at_once, tuple(usd))
                 for q, n in zip(quotes, most, strict=True)
             ]
             return self._point(worth, portfolio, terms, held, cap)
@@ -181,10 +184,13 @@ class _Planner:
 
     def _opened(self) -> tuple[Portfolio, list[tuple[Effect[Any], ...]]]:
         """What is known at the beginning, and one step of each arm."""
-        first: Any = next(self.auto(self.task), None) if len(self.auto.arms) > 1 else None
-        if isinstance(first, Choose) and first.options:
+        first = self._first_choice() if len(self.auto.arms) > 1 else None
+        if first is not None and first.options:
             arms = [(one.belief, one.step) for one in first.options if isinstance(one.belief, ArmBelief)]
             return arms[0][0].portfolio, [step for _, step in arms]
+        if len(self.auto.arms) > 1:  # it ends before there is a choice: what is shown is a run that knows nothing
+            fresh = _Allocation(self.auto, replace(self.task, known=(), judged=()))
+            return fresh.portfolio(), fresh.steps
         only = self.auto.arms[0]
         contract = self.task.contract
         choices = len(contract.choices) if contract.kind == "choice" else 0
@@ -201,6 +207,21 @@ class _Planner:
         )
         return portfolio, [tuple(self.auto.needs(self.task))]
 
+    def _first_choice(self) -> Choose | None:
+        """The first choice of a run, after what the task knows already was checked: by checks that are plain functions.
+        Those that cost something, or run programs, are not asked, as nothing is performed here."""
+        plan = self.auto(self.task)
+        try:
+            effect: Any = next(plan)
+            while isinstance(effect, Score):
+                effect = plan.send(_told(effect))
+        except StopIteration as end:
+            self.passed = isinstance(end.value, Answer) and end.value.reason == "verified"
+            return None
+        finally:
+            plan.close()
+        return effect if isinstance(effect, Choose) else None
+
     def _worth(self, step: tuple[Effect[Any], ...], dearest: float) -> float:
         worth = self.economics.worth
         if worth is None:
@@ -208,32 +229,30 @@ class _Planner:
             worth = SINGLE_SHOTS * (self.tariff.dearest(sample) if sample else dearest)
         return worth if worth > 0 else 1.0
 
-    def _steps(self, tokens: int) -> int:
-        calls = int(self.budget.calls or 1 << 20)
-        return min(calls, int(self.budget.tokens) // max(1, tokens)) if self.budget.tokens else calls
+    def _steps(self, quote: Quote) -> int:
+        """What the caps other than dollars leave of an arm alone, as far as calls follow one another."""
+        steps, worst, seconds = 1 << 20, quote.worst, quote.seconds * quote.measured
+        if self.budget.calls is not None:
+            steps = min(steps, int(self.budget.calls) // max(1, worst.calls))
+        if self.budget.tokens is not None:
+            steps = min(steps, int(self.budget.tokens) // max(1, worst.tokens))
+        if self.budget.seconds is not None and seconds > 0:
+            steps = min(steps, int(self.budget.seconds / seconds))
+        return steps
 
     def _point(
         self, worth: float, portfolio: Portfolio, terms: Sequence[Terms], held: Sequence[float], cap: float
     ) -> Point:
-        course = self._exactly(portfolio, terms) if portfolio.exact else self._course(portfolio, terms, held, cap)
+        if self.passed:
+            return Point(worth, 1.0, 0.0, bought={})
+        expected = exactly if portfolio.exact else self._course
+        course = expected(portfolio, terms, held, cap)
         bought = {arm: round(n, 3) for arm, n in zip(portfolio.arms, course.bought, strict=True) if n}
         first = portfolio.arms[course.first] if course.first >= 0 else None
         return Point(worth, course.p, course.usd, course.spread, first, bought)
 
     def _course(self, portfolio: Portfolio, terms: Sequence[Terms], held: Sequence[float], cap: float) -> Course:
         return imagined(portfolio, terms, held, cap, self.runs, self.seed)
-
-    @staticmethod
-    def _exactly(portfolio: Portfolio, terms: Sequence[Terms]) -> Course:
-        """The first pass ends it: the best course says itself what it comes to."""
-        ways = portfolio.jointly(terms)
-        nets = [way.net(one) if way.size else 0.0 for way, one in zip(ways, terms, strict=True)]
-        best = max(range(len(nets)), key=lambda i: nets[i])
-        none = (0.0,) * len(terms)
-        if nets[best] <= 0:
-            return Course(0.0, 0.0, none)
-        bought = tuple(float(ways[i].size) if i == best else 0.0 for i in range(len(terms)))
-        return Course(ways[best].gain, ways[best].cost, bought, best)
 
     def _arm(self, portfolio: Portfolio, i: int, usd: Sequence[float], held: Sequence[float]) -> ArmForecast:
         key, priors = portfolio.arms[i], self.economics.priors
@@ -266,6 +285,19 @@ class _Planner:
         if self.task.checks and not portfolio.exact:
             notes.append("checks that ask a model are not imagined: they cost, and tell, something more")
         return notes
+
+
+def _told(score: Score) -> Verdict:
+    """What a check that is a plain function says; unknown where it fails, or would have to be performed."""
+    from ..verifiers.check import Check
+
+    if getattr(score.verifier, "blocking", False) and not isinstance(score.verifier, Check):
+        return Verdict(None)
+    try:
+        value: object = score.verifier(score.task, score.candidate)
+    except Exception:  # as in a run: no fault of the plan
+        return Verdict(None)
+    return value if isinstance(value, Verdict) else Verdict(None)
 
 
 def risen(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -61,9 +61,11 @@ def prepare(
     made = _armed(made, names, policy, task)
     names = tuple(dict.fromkeys((*names, *named_by(task, made))))
     seed = randbits(31) if seed is None else seed
+    spending = engine.budget_of(budget)
+    explore = explore and engine.keeps(store) and _counts(spending, policy, shadow)
     return Spec(
         task,
-        engine.budget_of(budget),
+        spending,
         made,
         names,
         seed,
@@ -75,9 +77,16 @@ def prepare(
         engine.accounts.named(account),
         engine.habits.upper(names, policy, engine.settings.limits.length_quantile or QUANTILE),
         shadow,
-        engine.shifts(seed, explore and engine.keeps(store), _keys(made)),
+        engine.shifts(seed, explore, _keys(made)),
         store,
     )
+
+
+def _counts(budget: Budget, policy: Policy, shadow: float | None) -> bool:
+    """Whether dollars count beside a right answer. Where they do not, what exploring gives up cannot be counted in
+    them, and nothing would ever be too much."""
+    worth = budget.worth if budget.worth is not None else policy.worth
+    return worth is None or worth < float("inf") or bool(shadow)
 
 
 def _keys(strategy: Strategy) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import proxy
@@ -19,7 +20,7 @@ from weakref import proxy
 from ..budgets.purse import Hold, Purse
 from ..core.amounts import ZERO, Amounts
 from ..core.effects import Score
-from ..core.errors import CallerError, JournalMismatch, SatisficeError, ToolError, TraceMiss
+from ..core.errors import CallerError, JournalMismatch, Killed, SatisficeError, ToolError, TraceMiss
 from ..core.plans import Answer, Outcome, Plan
 from ..core.task import Candidate
 from ..core.verdict import Verdict, name_of
@@ -78,6 +79,8 @@ class Run:
         self.called: Counter[str] = Counter()  # tools, by name: a resumed run counts along
         self.caching = False  # set by a driver that keeps replies: then equal samples are told apart
         self.drawn: Counter[str] = Counter()  # samples, by fingerprint: likewise
+        self.part_stopped: Callable[[str], Killed | None] = lambda name: None  # by a switch; a driver's
+        self.drawn_from = 0  # the first draw's number: past those of the runs whose candidates the task brings
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))
         self.attempts = Attempts(proxy(self))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
+from ..budgets.lumping import near
+from ..budgets.portfolio import ArmBelief, Portfolio
 from ..budgets.switching import ENOUGH, reserve
 from ..core.amounts import dollars
-from ..core.belief import Terms
+from ..core.belief import STOP, Belief, Continuation, Terms
 from ..core.effects import Ask
 from ..core.errors import BadSettings
 from ..core.plans import Outcome
@@ -17,13 +20,15 @@ from ..core.task import Candidate, Task
 from ..core.verdict import Judgement, name_of
 from ..strategies.registry import BUILT_IN
 from .codec import load, plain
-from .decisions import Alternative, Decision
+from .decisions import Alternative, Decision, portfolio_of
 from .drifting import notes
 from .paths import encode
 from .run import Run
 from .saying import ended
 
 TOOLLESS = frozenset(BUILT_IN) - {"react", "workflow", "orchestrate", "roles"}  # the last ones may run react inside
+EMPTY = ("unreadable", "unverified", "checks_failed")  # why a plan with nothing left to buy has no answer
+HIGHER = (1.15, 1.4, 2.0)  # from where an index is looked for once more, as a multiple of what was found
 UNCALIBRATED = "uncalibrated: no policy fitted on a bank is loaded"
 
 
@@ -187,14 +192,67 @@ def solution_of(run: Run, task: Task, policy: str, spend: Spend) -> Solution:
 
 def _index(run: Run, outcome: Outcome) -> float | None:
     """The highest price at which one of the ways that the run last had would be gone on with, if there were the money
-    for it: what others hold of a shared purse comes back."""
-    answer, ways = outcome.answer, run.root.ways
+    for it: what others hold of a shared purse comes back. Arms of one portfolio are judged together, as in a run."""
+    answer = outcome.answer
     if answer is not None and answer.reason == "verified":
         return 0.0
+    ways = [(name, belief, replace(terms, steps=ENOUGH)) for name, belief, terms in run.root.ways]
     try:
-        return max((reserve(belief, replace(terms, steps=ENOUGH)) for _, belief, terms in ways))
+        arms = _Together.of(ways)
+        alone = [(belief, terms) for _, belief, terms in ways if arms is None or not isinstance(belief, ArmBelief)]
+        if arms is not None:
+            now = getattr(run.root.belief, "portfolio", arms.portfolio)
+            if now is not arms.portfolio or outcome.reason in EMPTY:
+                return 0.0  # it went on since, and ended as there was nothing left to choose from
+            alone.append((arms, arms.cheapest))
+        return max(_reserve(belief, terms) for belief, terms in alone)
     except Exception:  # there was no choice, or a belief that cannot say
         return None
+
+
+def _reserve(belief: Belief, terms: Terms) -> float:
+    """`reserve`, tried again from a little above it: how far arms look ahead differs from price to price, so that a
+    course may be found there that was not looked at below."""
+    found = reserve(belief, terms)
+    for more in HIGHER if 0.0 < found < inf else ():
+        found = max(found, reserve(belief, replace(terms, price=found * more)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """The arms of a portfolio as one belief: its best course is the best of theirs. `terms`: of each arm."""
+
+    portfolio: Portfolio
+    terms: tuple[Terms, ...]
+
+    @property
+    def cheapest(self) -> Terms:
+        """The terms of the cheapest arm that costs something, if one does."""
+        spent = [one.cost + one.seconds * one.per_second for one in self.terms]
+        return self.terms[min(range(len(spent)), key=lambda i: (spent[i] <= 0, spent[i]))]
+
+    @classmethod
+    def of(cls, ways: Sequence[tuple[str, Belief, Terms]]) -> _Together | None:
+        """All arms of these ways, None where they are not those of one portfolio."""
+        portfolio, offered = portfolio_of(ways)
+        if portfolio is None or len(offered) < len(portfolio.arms):
+            return None
+        return cls(portfolio, tuple(offered[i] for i in range(len(portfolio.arms))))
+
+    def p(self, terms: Terms) -> float | None:
+        return self.portfolio.p(replace(terms, others=tuple(one.cost for one in self.terms)))
+
+    def within(self, usd: float, calls: int) -> _Together:
+        """The same with no more dollars and steps than these."""
+        steps = [min(calls, int(usd / one.cost + 1e-9)) if one.cost > 0 else calls for one in self.terms]
+        return replace(self, terms=tuple(replace(one, steps=n) for one, n in zip(self.terms, steps, strict=True)))
+
+    def best(self, terms: Terms) -> Continuation:
+        """At the price of `terms`."""
+        at = [replace(one, price=terms.price) for one in self.terms]
+        ways = near(self.portfolio, at).jointly(at)
+        return max(ways, key=lambda way: way.net(terms) if way.size else 0.0, default=STOP)
 
 
 def waiting_of(run: Run, policy: str, spend: Spend) -> Solution:
@@ -287,7 +345,16 @@ def _confidence(run: Run, outcome: Outcome, answer: Candidate | None) -> tuple[f
     p = frame.belief.p(frame.terms) if frame.belief and frame.terms else None
     if p is None:
         return None, f"{frame.name} has no calibrated belief"
+    if isinstance(frame.belief, ArmBelief) and not _measured(run, outcome, frame.belief):
+        return None, "uncalibrated: the policy knows no bank of all the arms that gave candidates"
     return p, f"P(right) by a policy fitted on {', '.join(run.economics.policy.tokens) or 'unnamed models'}"
+
+
+def _measured(run: Run, outcome: Outcome, belief: ArmBelief) -> bool:
+    """Whether a bank says what the votes of these arms are worth."""
+    known = run.economics.policy.allocation
+    portfolio = belief.portfolio
+    return known is not None and all(portfolio.arms[arm] in known.arms for arm, _ in portfolio.votes)
 
 
 def _doubling(run: Run, calls: int) -> Doubling:
@@ -302,9 +369,13 @@ def _doubling(run: Run, calls: int) -> Doubling:
         return Doubling(usd, 0.0)
     old = frame.terms
     # Gains are asked for, not weighed: at a price of almost nothing every draw that can help is taken.
-    terms = Terms(1e-9, old.cost, calls, old.priors, old.wrong)
+    terms = Terms(1e-9, old.cost, calls, old.priors, old.wrong, others=old.others)
     try:
-        gain = frame.belief.best(terms).gain
+        arms = _Together.of(frame.ways or ())
+        if arms is not None and arms.portfolio is getattr(frame.belief, "portfolio", None):
+            gain = arms.within(usd, calls).best(terms).gain
+        else:
+            gain = frame.belief.best(terms).gain
     except Exception:
         return Doubling(usd, None)
     return Doubling(usd, gain if gain != float("inf") else None)

@@ -28,12 +28,13 @@ from ..core.errors import CallerError, TraceMiss
 from ..core.task import Candidate
 from ..core.verdict import name_of
 from . import codec
-from .decisions import Decision, judge, picked, settled_terms, spent_usd, weighed
+from .decisions import Decision, informed, judge, picked, settled_terms, spent_usd, used_up, weighed
 from .log import Entry, mismatch
 from .nodes import Call, Frame, Node, Path, Refused, Result, Slot, line
 from .paths import encode
 from .refusing import lacking, refusal, shrink
 from .saying import noun_of, say
+from .stopped import failing, stopped_before
 from .tariff import quote_step
 from .verdicts import unknown, verdict_of
 
@@ -77,7 +78,7 @@ class Starter:
         if run.books.journaled or run.log is not None or run.caching:
             call.fingerprint = codec.fingerprint(effect)
         if run.caching and isinstance(effect, Sample):
-            call.draw = run.drawn[call.fingerprint]
+            call.draw = run.drawn_from + run.drawn[call.fingerprint]
             run.drawn[call.fingerprint] += 1
         entry = run.log.at(path, call.kind, call.fingerprint) if run.log else None
         if entry is not None and self._replayed(call, entry):
@@ -155,6 +156,7 @@ class Starter:
             purse, deadline = Purse(tuple(carved.carve["limit"]), frame.purse), carved.carve["deadline"]
             spent = run.log.under(path)  # the levels above have it already
             purse.posted[:] = spent.nanos, spent.tokens, spent.calls
+            stopped = stopped_before(carved.carve)
         else:
             # What a share comes to depends on what others have spent by now: timing, and so on record.
             if not 0 < effect.share <= 1:
@@ -163,10 +165,11 @@ class Starter:
                 return None
             purse = frame.purse.carve(effect.share)
             deadline = None if effect.seconds is None else run.books.now + effect.seconds
-            facts = json.dumps({"limit": purse.limit, "deadline": deadline})
-            run.books.row((*path, 0), 0, "intent", "frame", facts, fingerprint=mark)
+            stopped = run.part_stopped(name_of(effect.strategy))
+            facts = {"limit": purse.limit, "deadline": deadline} | ({"killed": stopped.to_dict()} if stopped else {})
+            run.books.row((*path, 0), 0, "intent", "frame", json.dumps(facts), fingerprint=mark)
         try:
-            plan = effect.strategy(effect.task)
+            plan = effect.strategy(effect.task) if stopped is None else failing(stopped)
         except Exception as error:
             run.give(slot, Result(error=error))
             return None
@@ -199,7 +202,8 @@ class Starter:
             if size <= 0 or alternatives[index].net <= 0.0:
                 broke = all(terms.steps <= 0 for _, _, terms in ways)
                 if broke:  # what is said to lack is what would have been enough
-                    index = min(range(len(ways)), key=lambda i: ways[i][2].cost)
+                    left = [i for i, (_, belief, _) in enumerate(ways) if not used_up(belief)]
+                    index = min(left or range(len(ways)), key=lambda i: ways[i][2].cost)
                 size, reason = 0, caps[index] if broke else "value"
                 if broke and reason != "budget_seconds":
                     step = effect.step if isinstance(effect, Offer) else effect.options[index].step
@@ -255,4 +259,4 @@ class Starter:
             terms, cap = self._run.economics.terms(frame, step, self._run.books.now)
             ways.append((name, belief, terms))
             caps.append(cap)
-        return ways, caps
+        return informed(ways), caps

@@ -217,8 +217,10 @@ def find(connection: sqlite3.Connection, prefix: str) -> RunRecord:
 
 
 def unknown_run(connection: sqlite3.Connection, run: str) -> UnknownName:
-    recent = connection.execute("SELECT id FROM runs ORDER BY created DESC LIMIT 1000")
-    return UnknownName.of("run", run, [name for (name,) in recent])
+    """Names no other run: whose they are is not known here."""
+    several = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+    text = f"unknown run {run!r}: it is not among the {several} on record here (a request with store=False never is)"
+    return UnknownName(text, kind="run", name=run)
 
 
 def remember(connection: sqlite3.Connection, scope: str, topic: str, value: str) -> None:

@@ -18,6 +18,7 @@ from ..models.catalog import Catalog
 
 LATENCY, TOKENS_PER_SECOND = 0.5, 50.0  # of a model that was not heard yet
 BYTES_PER_TOKEN = 4  # what English text comes to, for expectations only; holds use an upper bound
+KEPT = 256  # quotes of samples
 MOST_BYTES_PER_TOKEN = 16  # above this no real text goes: refused before it is sent
 
 
@@ -115,7 +116,7 @@ class PriceList:
 
     rates: dict[str, Rate]
     _default: Rate | None = field(default=None, repr=False)
-    _quoted: tuple[Sample, int, Quote] | None = field(default=None, repr=False)
+    _quoted: dict[int, tuple[Sample, int, Price, Quote]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name, rate in self.rates.items():
@@ -142,14 +143,17 @@ class PriceList:
     def quote(self, sample: Sample) -> Quote:
         """Raises `BadQuery` for a prompt that no tokenizer can fit into the context."""
         rate = self.rate(sample)
-        if self._quoted and self._quoted[0] is sample and self._quoted[1] == rate.replies:
-            return self._quoted[2]
+        known = self._quoted.get(id(sample))
+        if known and known[0] is sample and known[1] == rate.replies and known[2] is rate.price:
+            return known[3]
         bound, most = self._bounds(rate, sample)
         worst = Amounts(rate.price.worst(bound, most), bound + most, 1)
-        known = rate.replies > 0
-        seconds = rate.seconds / rate.replies if known else LATENCY + rate.completion(most) / TOKENS_PER_SECOND
-        quote = Quote(worst, _expected(rate, bound, most), seconds, known, rate.at_once)
-        self._quoted = (sample, rate.replies, quote)
+        heard = rate.replies > 0
+        seconds = rate.seconds / rate.replies if heard else LATENCY + rate.completion(most) / TOKENS_PER_SECOND
+        quote = Quote(worst, _expected(rate, bound, most), seconds, heard, rate.at_once)
+        if len(self._quoted) >= KEPT:
+            self._quoted.clear()
+        self._quoted[id(sample)] = (sample, rate.replies, rate.price, quote)
         return quote
 
     def shrunk(self, sample: Sample, room: tuple[int, int, int]) -> Sample | None:
@@ -228,7 +232,7 @@ def price_list(
         apply = entry.apply if entry.params or entry.max_output else None
         rate = Rate(entry.price, name, entry.context, entry.batch, entry.timeout, apply, guesses.get(name))
         rate.upper, rate.tight, rate.at_once = (lengths or {}).get(name, {}), tight, entry.concurrency or 0
-        if entry.price.per_call and not entry.price.prompt + entry.price.completion:  # an agent's
+        if entry.reports:  # an agent's, whatever was declared: one that is said to be free may not be
             rate.current = partial(_price_of, catalog, name)
         rate.fallback = name not in own
         tried = [(each, catalog.entry(each).limits.retries) for each in (name, *own.get(name, ()))]
@@ -285,15 +289,23 @@ class Habits:
 
 def quote_step(tariff: Tariff, step: tuple[Effect[Any], ...]) -> Quote:
     """What the effects of one step come to. A check costs what it `needs`; a strategy within, likewise."""
-    total = Quote()
+    return quote_samples(tariff, samples_of(step))
+
+
+def quote_samples(tariff: Tariff, samples: Sequence[Sample]) -> Quote:
+    """What these completions come to."""
+    return sum(map(tariff.quote, samples[1:]), tariff.quote(samples[0])) if samples else Quote()
+
+
+def samples_of(step: tuple[Effect[Any], ...]) -> tuple[Sample, ...]:
+    """All completions that a step may ask for, however deep."""
+    found: list[Sample] = []
     for effect in step:
         if isinstance(effect, Sample):
-            total += tariff.quote(effect)
-        elif isinstance(effect, Gather | Race):
-            total += quote_step(tariff, effect.branches)
+            found.append(effect)
         else:
-            total += quote_step(tariff, needed(effect))
-    return total
+            found += samples_of(effect.branches if isinstance(effect, Gather | Race) else needed(effect))
+    return tuple(found)
 
 
 def needed(effect: Effect[Any]) -> tuple[Effect[Any], ...]:

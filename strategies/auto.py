@@ -8,7 +8,7 @@ answer, is a belief about all of them together (`budgets.portfolio`): which mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -30,6 +30,8 @@ from .self_consistency import SelfConsistency
 from .single_shot import SingleShot
 from .steps import checks_of, names, parameters, whole
 from .verify import in_order, samples_of
+
+MUTE = 3  # blank draws after which an arm that has given no answer yet is out
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Auto:
         assert isinstance(arm, SingleShot)
         made = BestOfN if task.checks else SelfConsistency
         params = arm.drawn if self.arms else self.params
-        return made(model=arm.model, params=params, most=self.most)
+        return made(model=arm.model, params=params, most=self.most if params.temperature != 0 else 1)
 
     def _plan(self, task: Task) -> Plan[Answer]:
         state = _Allocation(self, task)
@@ -102,8 +104,8 @@ class Auto:
             options = state.options()
             if not options:
                 return state.end()
-            choice = yield from Choose(state.answer(), tuple(options.values()))
-            chosen = list(options)[choice.index]
+            choice = yield from Choose(state.answer(), tuple(option for _, option in options))
+            chosen = options[choice.index][0]
             passed = yield from (state.buy(chosen, choice.size) if isinstance(chosen, int) else state.ask(chosen))
         return Answer(passed.candidate, "verified")
 
@@ -114,11 +116,13 @@ class _Allocation:
 
     auto: Auto
     task: Task
+    keys: tuple[str, ...] = field(init=False)  # each looks through all that its arm holds
     pool: Pool = field(init=False)
     steps: list[tuple[Effect[Any], ...]] = field(init=False)
     left: list[int] = field(init=False)
     votes: list[tuple[int, int]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    mute: dict[int, int] = field(default_factory=dict)  # an arm's draws, as long as all were blank; then -1
     _seen: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +132,7 @@ class _Allocation:
         self.pool = Pool(task, free, paid, bool(paid))
         self.pool.hear(task.judged)
         self._seen = self.auto.seen or features(task)
+        self.keys = self.auto.keys
         self.left = [self.auto.most if repeats(arm) else 1 for arm in self.auto.arms]
         self.steps = [self._step(arm) for arm in self.auto.arms]
 
@@ -142,19 +147,30 @@ class _Allocation:
 
     # -- what there is to choose from ----------------------------------------------------------------------------
 
-    def options(self) -> Mapping[int | Score, Option]:
-        """Each arm that is left, by its index, and each verdict that may be asked for."""
-        if not any(self.left) or self.pool.hopeless:
-            return {}
-        portfolio = self.portfolio()
-        found: dict[int | Score, Option] = {
-            i: Option(ArmBelief(portfolio, i), self.steps[i], key) for i, key in enumerate(self.auto.keys)
-        }
-        for score in self._open_checks():
-            at = list(self.pool.judged).index(score.candidate.key or "")
-            asked = AskBelief(portfolio, at, (name_of(score.verifier),))
-            found[score] = Option(asked, (score,), f"ask {name_of(score.verifier)}")
+    def options(self) -> Sequence[tuple[int | Score, Option]]:
+        """Each arm, by its index, and each verdict that may be asked for. As long as there is any of both, arms that
+        are used up are among them, as what they cost tells what to think of the others; none of them is bought."""
+        asks = self._open_checks()
+        if self.pool.hopeless or self._none_is_right() or not (any(self.left) or asks):
+            return ()
+        portfolio, keys = self.portfolio(), list(self.pool.judged)
+        found: list[tuple[int | Score, Option]] = [
+            (i, Option(ArmBelief(portfolio, i), self.steps[i], key)) for i, key in enumerate(self.keys)
+        ]
+        for score in asks:
+            asked = AskBelief(portfolio, keys.index(score.candidate.key or ""), (name_of(score.verifier),))
+            found.append((score, Option(asked, (score,), f"ask {name_of(score.verifier)}")))
         return found
+
+    def _none_is_right(self) -> bool:
+        """Whether exact checks have refuted every option of a choice."""
+        refuted = sum(one.refuted for one in self.pool.judged.values())
+        return self._choices > 0 and refuted >= self._choices
+
+    @property
+    def _choices(self) -> int:
+        contract = self.task.contract
+        return len(contract.choices) if contract.kind == "choice" else 0
 
     def _open_checks(self) -> list[Score]:
         """Verdicts that cost something and were not asked for yet, of the two most promising answers."""
@@ -168,20 +184,17 @@ class _Allocation:
 
     def portfolio(self) -> Portfolio:
         """All that is known, as the belief takes it. What may not be given counts as refuted."""
-        offered = self.pool.offered
+        offered = {id(one) for one in self.pool.offered}
         said = tuple(
-            Evidence(one.count, tuple(one.said.values()), not any(one is other for other in offered))
-            for one in self.pool.judged.values()
+            Evidence(one.count, tuple(one.said.values()), id(one) not in offered) for one in self.pool.judged.values()
         )
-        contract = self.task.contract
-        choices = len(contract.choices) if contract.kind == "choice" else 0
         return Portfolio(
-            self.auto.keys,
+            self.keys,
             tuple(self.votes),
             said,
             self._seen,
             self.task.topic,
-            choices,
+            self._choices,
             self.exact,
             tuple(self.left),
         )
@@ -220,13 +233,14 @@ class _Allocation:
                 passed = yield from self._runs(arm)
         except GatherFailed as error:
             self.left[arm] = 0
-            self.faults.append(f"{self.auto.keys[arm]}: {'; '.join(map(str, error.errors)) or error}")
+            self.faults.append(f"{self.keys[arm]}: {'; '.join(map(str, error.errors)) or error}")
             return None
         return passed
 
     def _draws(self, arm: int, sample: Sample, size: int) -> Plan[Judged | None]:
         drawn: tuple[Candidate | None, ...] = yield from Gather((sample,) * size, at_least=1)
         self.left[arm] -= size
+        self._hear(arm, drawn)
         for candidate in drawn:
             if candidate is not None:
                 one = yield from self._take(arm, candidate)
@@ -234,13 +248,23 @@ class _Allocation:
                     return one
         return None
 
+    def _hear(self, arm: int, drawn: Sequence[Candidate | None]) -> None:
+        """An arm that begins with blanks is out: the belief learns nothing from them."""
+        came = [candidate for candidate in drawn if candidate is not None]
+        if any(candidate.key is not None for candidate in came):
+            self.mute[arm] = -1
+        elif self.mute.get(arm, 0) >= 0:
+            self.mute[arm] = self.mute.get(arm, 0) + len(came)
+            if self.mute[arm] >= MUTE:
+                self.left[arm] = 0
+
     def _runs(self, arm: int) -> Plan[Judged | None]:
         """A whole strategy: all that it paid for joins the pool, and its answer is its vote. It is not told of the
         other arms' answers: its own is evidence beside theirs only where it is its own."""
         outcome: Outcome = yield from self.steps[arm][0]
         self.left[arm] = 0
         if outcome.fault and not outcome.found:
-            self.faults.append(f"{self.auto.keys[arm]}: {outcome.fault}")
+            self.faults.append(f"{self.keys[arm]}: {outcome.fault}")
             return None
         passed = yield from self.pool.absorb(outcome)
         self._vote(arm, outcome.candidate)

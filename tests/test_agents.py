@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from satisfice.budgets.budget import Budget
 from satisfice.budgets.prices import Price
 from satisfice.core.completions import Completion, Message, Request, Response, Usage
-from satisfice.core.effects import Sample
+from satisfice.core.effects import CallTool, Effect, Sample
 from satisfice.core.errors import (
     BadCompletion,
     BadQuery,
@@ -27,6 +28,7 @@ from satisfice.core.errors import (
     ModelTimeout,
     ModelUnavailable,
     NoAnswer,
+    SatisficeError,
     UnknownName,
 )
 from satisfice.core.plans import Answer
@@ -166,6 +168,89 @@ async def test_within_a_run_too_the_next_call_is_held_at_what_it_really_costs() 
     solution = await solved(engine(liar), 0.12, five)
     # Of $0.12 two calls of $0.05 can be paid: at the declared $0.02 a third would have been sent.
     assert (len(calls), solution.spend.nanos, solution.stop_reason) == (2, 100_000_000, "budget_usd")
+
+
+@pytest.mark.parametrize("usd", [0.0, 0.01])
+async def test_one_that_is_said_to_be_free_and_is_not_stops_the_run(usd: float) -> None:
+    calls: list[str] = []
+
+    async def liar(query: str) -> Any:
+        calls.append(query)
+        return {"text": f"Answer: {len(calls)}", "usd": 5.0}
+
+    made = engine(liar, usd)
+    async with made:
+        solution = await made.solve("6 * 7?", answer="number", budget=Budget(usd=0.05, worth=1.0))
+        assert (len(calls), solution.spend.usd, solution.stop_reason) == (1, 5.0, "budget_usd")
+        assert made.catalog.entry("bot").price.per_call == 5_000_000_000
+
+
+async def test_one_that_took_the_run_over_its_budget_ends_it_for_free_models_too() -> None:
+    def both(task: Task) -> Any:
+        found = yield from Sample(ASK.messages, task)
+        for _ in range(3):
+            found = yield from Sample(ASK.messages, task, model="free")
+        return Answer(found)
+
+    async with engine(saying({"text": "Answer: 42", "usd": 5.0})) as made:
+        free = ScriptedModel(["Answer: 41"])
+        made.register("free", free, Price(0, 0))
+        solution = await made.solve("6 * 7?", answer="number", models=["bot", "free"], budget=0.05, strategy=both)
+    assert (len(free.requests), solution.spend.calls, solution.stop_reason) == (0, 1, "budget_usd")
+
+
+class CancelsItself:
+    """Waits for a task of its own that was cancelled, and lets that through."""
+
+    async def __call__(self, query: str) -> str:
+        raise asyncio.CancelledError("of an inner task")
+
+    async def complete(self, request: Request) -> Response:
+        raise asyncio.CancelledError("of an inner task")
+
+
+async def test_one_whose_own_task_is_cancelled_is_out_and_billed(tmp_path: Path) -> None:
+    made = Engine("bot", journal=tmp_path / "runs.db")
+    register_agent(made.catalog, "bot", CancelsItself(), usd=0.02)
+    async with made:
+        with pytest.raises(NoAnswer, match="cancelled from within"):
+            await made.solve("6 * 7?", answer="number", budget=1.0, strategy="single_shot")
+        made.register("m", ScriptedModel(["Answer: 42"]), Price.per_million(1, 1))
+        spending = Budget(usd=1.0, worth=10.0)
+        solution = await made.solve("6 * 7?", answer="number", models=["bot", "m"], budget=spending)
+        assert solution.answer == "42"
+        assert {(r.status, r.strategy) for r in await made.journal.runs(9)} == {
+            ("failed", "single_shot"),
+            ("done", "auto"),
+        }
+        failed = next(r for r in await made.journal.runs(9) if r.status == "failed")
+        assert failed.spent_nanos == 20_000_000
+
+
+async def test_a_model_or_a_tool_whose_own_task_is_cancelled_is_a_fault(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tries(task: Task) -> Any:
+        effects: tuple[Effect[Any], ...] = (Sample(ASK.messages, task), CallTool("look"))
+        for effect in effects:
+            try:
+                yield from effect
+            except SatisficeError as error:
+                told.append(type(error).__name__)
+        found = yield from Sample(ASK.messages, task, model="m")
+        return Answer(found)
+
+    async def look() -> str:
+        raise asyncio.CancelledError("of an inner task")
+
+    async with Engine(["broken", "m"], journal=tmp_path / "runs.db", tools=[look]) as made:
+        made.register("broken", CancelsItself(), Price(0, 0, per_call=1_000))
+        made.register("m", ScriptedModel(["Answer: 42"]), Price(0, 0))
+        solution = await made.solve("6 * 7?", answer="number", models=["broken", "m"], budget=1.0, strategy=tries)
+        (record,) = await made.journal.runs(9)
+    assert (solution.answer, record.status, told) == ("42", "done", ["ModelUnavailable", "ToolError"])
+    assert solution.spend.nanos % 1_000 == 0
+    assert solution.spend.nanos >= 1_000  # each try was sent, and is billed at its hold
 
 
 async def test_it_is_cancelled_at_its_timeout_and_billed(tmp_path: Path) -> None:

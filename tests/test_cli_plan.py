@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 
 from satisfice import Budget, Engine, Price
 from satisfice.budgets.evidence import Evidence
-from satisfice.budgets.forecasting import _Question, alike, imagined
+from satisfice.budgets.forecasting import _Question, alike, exactly, imagined
 from satisfice.budgets.policy import Policy
 from satisfice.budgets.portfolio import Portfolio
 from satisfice.cli import main
 from satisfice.core.belief import Terms
+from satisfice.core.completions import Message
 from satisfice.core.errors import BadQuery, CallerError, UnknownName, UnpricedModel
+from satisfice.core.task import Candidate, Contract, Task
 from satisfice.scheduler.planned import Point, plan, risen
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -85,6 +88,47 @@ def test_exact_checks_are_a_course_of_failures() -> None:
     assert found.arms[0].low is None
 
 
+def passes(value: float) -> bool:
+    return value == 51
+
+
+def test_a_dear_arm_is_as_good_as_its_row_says() -> None:
+    found = foreseen(budget=Budget(calls=1, worth=100.0))
+    assert found.here.bought == {"single_shot@large": 1.0}
+    assert found.here.p == pytest.approx(found.arms[1].p, abs=0.02)  # but for draws that hold no answer
+    assert found.here.p > found.arms[0].p + 0.1
+
+
+def test_caps_hold_with_exact_checks() -> None:
+    ample = foreseen(checks=[passes], budget=Budget(usd=1.0, worth=10.0))
+    large = ample.arms[1].worst_usd
+    assert set(ample.here.bought) == {arm.arm for arm in ample.arms}
+    assert ample.here.usd == pytest.approx(sum(ample.here.bought[arm.arm] * arm.usd for arm in ample.arms), rel=0.01)
+    tight = foreseen(checks=[passes], budget=Budget(usd=large / 2, worth=10.0))
+    assert set(tight.here.bought) == {"single_shot@small"}
+    assert 0.0 < tight.here.p < ample.here.p
+    assert tight.here.usd <= large / 2
+    none = foreseen(checks=[passes], budget=Budget(usd=ample.arms[0].worst_usd / 2, worth=10.0))
+    assert (none.here.p, none.here.usd, none.here.first) == (0.0, 0.0, None)
+    once = foreseen(checks=[passes], budget=Budget(calls=1, worth=10.0))
+    assert sum(once.here.bought.values()) == 1.0
+
+
+def test_what_is_known_is_checked_before_the_first_choice() -> None:
+    message = (Message("user", "17 * 3?"),)
+
+    def known(*answers: str) -> Task:
+        return Task(message, Contract("number"), known=tuple(Candidate(a, a, a, path=f"known{a}") for a in answers))
+
+    fresh = foreseen(checks=[passes])
+    failed = foreseen(known("41"), checks=[passes])
+    assert [arm.arm for arm in failed.arms] == [arm.arm for arm in fresh.arms]
+    assert failed.arms[0].p < fresh.arms[0].p  # the question is harder than was thought
+    done = foreseen(known("41", "51"), checks=[passes])
+    assert (done.here.p, done.here.usd, done.here.first) == (1.0, 0.0, None)
+    assert {point.p for point in done.points} == {1.0}
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -145,6 +189,31 @@ def test_a_free_lunch_is_eaten_and_a_dear_one_is_not() -> None:
     capped = imagined(portfolio, terms(1.0, 0.001, 0.01), (0.002, 0.02), 0.0021, runs=20)
     assert capped.usd <= 0.0021
     assert capped.bought[1] == 0
+
+
+def test_caps_on_calls_are_of_all_arms_together() -> None:
+    few = [replace(one, steps=3) for one in terms(1e-6, 0.001, 0.01)]
+    found = imagined(Portfolio(("a", "b"), left=(6, 6)), few, (0.002, 0.02), 1.0, runs=10)
+    assert 0 < sum(found.bought) <= 3
+    exact = exactly(Portfolio(("a", "b"), exact=True, left=(6, 6)), few, (0.002, 0.02), 1.0)
+    assert 0 < sum(exact.bought) <= 3
+
+
+def test_imagined_runs_look_at_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    jointly = Portfolio.jointly
+
+    def counted(self: Portfolio, terms: Any) -> Any:
+        seen.append(len(self.said))
+        return jointly(self, terms)
+
+    monkeypatch.setattr(Portfolio, "jointly", counted)
+    votes = tuple((i % 2, i) for i in range(30))
+    wide = Portfolio(("a", "b"), votes, (Evidence(1),) * 30, left=(6, 6))
+    found = imagined(wide, terms(1e-3, 0.001, 0.01), (0.002, 0.02), 1.0, runs=2)
+    assert seen
+    assert max(seen) <= 9
+    assert 0.0 <= found.p <= 1.0
 
 
 def test_what_is_known_already_counts() -> None:

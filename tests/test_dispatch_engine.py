@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -23,6 +24,7 @@ from satisfice.core.plans import Answer
 from satisfice.models.settings import DispatchSettings, ModelSettings, Rates, Settings
 from satisfice.scheduler.engine import Engine
 from satisfice.scheduler.events import Received
+from satisfice.scheduler.live import Live
 from satisfice.scheduler.log import Log
 from satisfice.strategies import SelfConsistency, SingleShot
 
@@ -442,6 +444,13 @@ async def test_tenants_and_requests_that_are_not_to_be_stored_stay_apart(tmp_pat
     assert said == ["1", "2", "1", "3", "4", "2"]
 
 
+async def test_a_model_that_is_registered_anew_is_asked_anew() -> None:
+    async with made({"a": (says("7"), {})}, dispatch=CACHE) as e:
+        assert (await e.solve("q", budget=1, answer="number", strategy=SingleShot())).answer == "7"
+        e.register("a", says("8"), CHEAP)
+        assert (await e.solve("q", budget=1, answer="number", strategy=SingleShot())).answer == "8"
+
+
 async def test_the_cache_is_bounded_and_forgets_the_oldest() -> None:
     a = numbered()
     async with made({"a": (a, {})}, dispatch={"cache": True, "cache_entries": 2}) as e:
@@ -563,3 +572,22 @@ async def test_without_stale_a_failure_is_a_failure() -> None:
         well[0] = False
         with pytest.raises(NoAnswer):
             await e.solve("q", budget=1, answer="number", strategy=SingleShot())
+
+
+# -- the ledger ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_ended_while_its_row_was_written_is_not_held_on_the_account() -> None:
+    """Its void has gone to the ledger by then: a hold that came after it would stand until it expires."""
+    held: list[str] = []
+
+    class Fake:
+        async def admit(self, run: Any, calls: Sequence[Any]) -> list[Any]:
+            held.extend(call.state for call in calls)
+            return []
+
+    live = Live.__new__(Live)
+    live._run, live._asking = SimpleNamespace(), set()  # type: ignore[assignment]
+    due = SimpleNamespace(calls=[SimpleNamespace(state="done"), SimpleNamespace(state="sent")])
+    await live._admit(due, Fake())  # type: ignore[arg-type]
+    assert held == ["sent"]

@@ -188,6 +188,20 @@ def test_calls_that_fail_together_are_one_failure() -> None:
     assert never.refuses(51.0) is None
 
 
+def test_only_the_probe_ends_the_probing() -> None:
+    breaker = Breaker(1, 10.0)
+    assert not breaker.sent()
+    breaker.failed(0.0, 1.0)
+    assert breaker.sent()
+    breaker.gave_up(probe=False)  # one that had left before
+    assert breaker.refuses(12.0) is not None
+    breaker.failed(0.5, 12.0, probe=False)
+    assert breaker.opened_until == 11.0
+    assert not breaker.sent()
+    breaker.gave_up(probe=True)
+    assert breaker.refuses(12.0) is None
+
+
 def test_a_breaker_opens_where_most_calls_fail_though_none_in_a_row() -> None:
     breaker, at = Breaker(8, 10.0), 0.0
     for k in range(60):
@@ -212,6 +226,8 @@ def test_a_breaker_opens_where_most_calls_fail_though_none_in_a_row() -> None:
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "250ms"}, 0.25),
         ({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-11-22T12:00:05Z"}, 5),
         ({"x-ratelimit-remaining-requests": "7", "x-ratelimit-reset-requests": "60s"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1795348830"}, 30.0),
+        ({"retry-after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, 0.0),
         ({"retry-after": "soon"}, 0.0),
         ({"retry-after": "nan"}, 0.0),
         ({"retry-after": "-5"}, 0.0),

@@ -18,9 +18,11 @@ from satisfice.core.completions import Completion, Request, Response, Usage
 from satisfice.core.errors import CallerError, Killed, NoAnswer, StoreError, UnknownName
 from satisfice.models.accounts import AccountSettings
 from satisfice.models.settings import ModelSettings, Settings
+from satisfice.scheduler.dispatch.dispatcher import Dispatcher
 from satisfice.scheduler.dispatch.switches import Identity, Switch, Switches, history
 from satisfice.scheduler.engine import Engine
-from satisfice.strategies import SelfConsistency, SingleShot
+from satisfice.scheduler.nursery import nursery
+from satisfice.strategies import Auto, Cascade, Fusion, SelfConsistency, SingleShot
 
 PRICE = Price.per_million(1, 1)
 
@@ -242,6 +244,206 @@ async def test_a_file_that_is_none_refuses_new_requests_and_says_which(tmp_path:
         assert (await e.solve("q", budget=1, answer="number", strategy=SingleShot())).answer == "7"
 
 
+@pytest.mark.parametrize("name", ["self_consistency", "self-consistency", "SelfConsistency", "a.b:SelfConsistency"])
+def test_a_strategy_is_stopped_however_it_is_spelled(tmp_path: Path, name: str) -> None:
+    switches = Switches(tmp_path / "s.json")
+    switches.kill("strategy", name)
+    for strategy in ("self_consistency", "SelfConsistency"):
+        assert Identity("global", (), "", strategy).stopped_by(switches.on) is not None
+    assert Identity("global", (), "", "debate").stopped_by(switches.on) is None
+    if ":" not in name:
+        switches.kill("strategy", "self_consistency", reason="again")
+        assert [s.reason for s in switches.on] == ["again"]
+    with pytest.raises(CallerError, match="name alone"):
+        switches.kill("strategy", "self_consistency:samples=5")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "stopped"),
+    [
+        ("openai/gpt-4o", "openai/gpt-4o", True),
+        ("gpt-4o", "openai/gpt-4o", True),
+        ("openai/gpt-4o", "gpt-4o", True),
+        ("azure/gpt-4o", "openai/gpt-4o", False),
+        ("gpt-4", "openai/gpt-4o", False),
+    ],
+)
+def test_a_model_is_stopped_with_or_without_its_provider(name: str, model: str, stopped: bool) -> None:
+    assert Switch("model", name).stops(model) is stopped
+
+
+def test_a_switch_that_stops_nothing_here_says_so(tmp_path: Path) -> None:
+    e = engine(tmp_path, {"a": (Slow(), {})}, accounts={"acme": AccountSettings()})
+    for level, name in (
+        ("global", ""), ("strategy", "Self-Consistency"), ("strategy", "my.module:Mine"), ("model", "a"),
+        ("model", "own/a"), ("tenant", "acme"), ("key", "global"),
+    ):  # fmt: skip
+        assert e.kill(level, name).warning == ""
+    for level, name, near in (
+        ("strategy", "nonsense", ""), ("strategy", "self_consistancy", "self_consistency"), ("model", "own/b", "own/a"),
+        ("tenant", "acne", "acme"), ("key", "nobody", ""),
+    ):  # fmt: skip
+        done = e.kill(level, name)
+        assert "is known by the name" in done.warning
+        assert near in done.warning
+    assert len(e.dispatcher.switches.on) == 12  # they are on, for whatever is called so elsewhere
+    assert all("warning" not in row for row in json.loads((tmp_path / "switches.json").read_text("utf-8"))["switches"])
+
+
+@pytest.mark.anyio
+async def test_a_stopped_strategy_does_not_start_as_a_part_of_another(tmp_path: Path) -> None:
+    model = Slow()
+    model.go = True
+    async with engine(tmp_path, {"a": (model, {})}, journal=tmp_path / "r.db") as e:
+        e.kill("strategy", "self-consistency", reason="too dear", by="ann")
+        both = Fusion(members=(SelfConsistency(samples=3), SingleShot()))
+        one = await e.solve("q", budget=1, answer="number", strategy=both)
+        assert one.answer == "7"
+        assert any("too dear" in warning for warning in one.warnings)
+        told = {candidate.strategy for candidate in one.candidates}
+        assert "self_consistency" not in told
+        next_stage = await e.solve(
+            "q", budget=1, answer="number", strategy=Cascade(stages=(SelfConsistency(samples=3), SingleShot()))
+        )
+        assert next_stage.answer == "7"
+        arms = Auto(arms=(SelfConsistency(samples=3), SingleShot()))
+        chosen = await e.solve("q", budget=1, answer="number", strategy=arms)
+        assert (chosen.answer, {c.strategy for c in chosen.candidates} & {"self_consistency"}) == ("7", set())
+        before = model.sent
+        with pytest.raises(NoAnswer, match="too dear"):
+            await e.solve("q", budget=1, answer="number", strategy=Cascade(stages=(SelfConsistency(samples=3),) * 2))
+        assert model.sent == before
+
+
+@pytest.mark.anyio
+async def test_a_part_that_was_stopped_is_stopped_in_the_resumed_run_too(tmp_path: Path) -> None:
+    model, ended = Slow(), []
+    plan = Fusion(members=(SelfConsistency(samples=3), SingleShot()))
+    async with engine(tmp_path, {"a": (model, {})}, journal=tmp_path / "r.db") as e:
+        e.kill("strategy", "self_consistency", reason="too dear")
+
+        async def solve() -> None:
+            try:
+                await e.solve("q", budget=1, answer="number", strategy=plan)
+            except Killed as error:
+                ended.append(error.details["run"])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(solve)
+            await until(lambda: model.waiting == 1)
+            e.kill("global")
+            await until(lambda: len(ended) == 1)
+        e.revive("global")
+        e.revive("strategy", "SelfConsistency")
+        model.go = True
+        solution = await e.resume(ended[0])
+        assert solution.answer == "7"
+        assert any("too dear" in warning for warning in solution.warnings)
+
+
+class Fake:
+    """A run at the dispatcher; one that is ending takes no watch."""
+
+    identity = Identity("global")
+
+    def __init__(self, ending: bool = False) -> None:
+        self.ending, self.watches = ending, 0
+
+    def watch(self, seconds: float) -> bool:
+        self.watches += not self.ending
+        return not self.ending
+
+    def stop(self, switch: Switch) -> None: ...
+    def stop_model(self, name: str, error: Any) -> None: ...
+    def models(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_the_watch_goes_to_a_run_that_can_take_it(tmp_path: Path) -> None:
+    e = engine(tmp_path, {"a": (Slow(), {})})
+    desk: Dispatcher = e.dispatcher
+    ending, first, second, last = Fake(ending=True), Fake(), Fake(ending=True), Fake()
+    for each in (ending, first, second, last):
+        desk.enter(each)
+    assert first.watches == 1
+    desk.leave(first)
+    assert last.watches == 1
+    last.ending = True
+    desk.patrol(last)
+    late = Fake()
+    desk.enter(late)
+    assert late.watches == 1
+
+
+@pytest.mark.anyio
+async def test_a_nursery_that_is_closed_starts_nothing_and_raises_nothing() -> None:
+    made: list[Any] = []
+
+    async def work() -> None:
+        made.append(1)  # pragma: no cover
+
+    async with nursery() as tasks:
+        pass
+    assert tasks.start(work()) is None
+    alarm = tasks.alarm(0.0, work)
+    await anyio.sleep(0.02)
+    if alarm is not None:
+        alarm.cancel()
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"version": 2, "switches": [{"level": "provider", "name": "own"}]}',
+        '{"version": 2, "switches": []}',
+        '{"switches": []}',
+        '{"version": 1, "switches": {}}',
+        '{"version": 1, "switches": [{"level": "Global"}]}',
+        '{"version": 1, "switches": [{"level": "global", "name": null}]}',
+        '{"version": 1, "switches": [{"level": "tenant", "name": 5}]}',
+        '{"version": 1, "switches": [{"level": "tenant"}]}',
+        "[" * 100_000,
+        "null",
+    ],
+    ids=range(10),
+)
+def test_a_file_that_is_not_understood_stops_what_is_new(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(text, "utf-8")
+    assert isinstance(Switches(path).broken, StoreError)
+
+
+def test_a_file_that_may_be_there_but_cannot_be_seen_stops_what_is_new(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_text("", "utf-8")
+    for path in (tmp_path / "loop", tmp_path / "file" / "s.json"):
+        switches = Switches(path)
+        assert isinstance(switches.broken, StoreError)
+    (tmp_path / "loop").unlink()
+    seen = Switches(tmp_path / "loop")
+    assert seen.broken is None
+
+
+def test_a_folder_that_is_not_there_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Engine("a", settings=Settings(home=tmp_path, switches=tmp_path / "typo" / "s.json", ledger=False))
+    assert "no such folder" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_requests_that_a_broken_file_refuses_are_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "switches.json").write_text("{", "utf-8")
+    async with engine(tmp_path, {"a": (Slow(), {})}) as e:
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                await e.solve("q", budget=1, answer="number", strategy=SingleShot())
+        assert e.dispatcher.switches.broken is not None
+        assert (
+            e.dispatcher.switches.broken.__traceback__ is None
+            or not e.dispatcher.switches.broken.__traceback__.tb_next.tb_next
+        )  # type: ignore[union-attr]
+
+
 def run(*args: str) -> Any:
     return CliRunner().invoke(cli, args, standalone_mode=False)
 
@@ -258,6 +460,10 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "may run again" in run("revive", "tenant", "acme", "--by", "bob").output
     assert [row["did"] for row in json.loads(run("kill", "--log", "--json").output)] == ["kill", "revive"]
     assert isinstance(run("revive", "tenant", "acme").exception, UnknownName)
+    said = run("kill", "strategy", "nonsense")
+    assert "no strategy is known by the name 'nonsense'" in said.stderr
+    assert "no model" in json.loads(run("kill", "model", "own/typo", "--json").output)["warning"]
+    assert json.loads(run("kill", "strategy", "best-of-n", "--json").output)["warning"] == ""
     assert isinstance(run("kill").exception, CallerError)
     assert isinstance(run("kill", "tenant").exception, CallerError)
     assert isinstance(run("kill", "galaxy", "x").exception, UnknownName)

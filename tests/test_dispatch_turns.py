@@ -147,3 +147,35 @@ async def test_a_thousand_callers_and_three_places(anyio_backend: str) -> None:
         for _ in range(1000):
             group.start_soon(one)
     assert (most, lane[0].active, turns._lines) == (3, 0, {})
+
+
+def test_a_small_call_behind_a_big_one_waits_without_looking_again_and_again() -> None:
+    async def main(clock: Any) -> None:
+        turns, both = Turns(clock), Lane("p/", None, 1000, None)
+        a, b = Lane("a", None, None, None), Lane("b", None, None, None)
+        assert turns.at_once((a, both), 600) is not None
+        moves, move = 0, turns.move
+
+        def counted() -> None:
+            nonlocal moves
+            moves += 1
+            move()
+
+        turns.move = counted  # type: ignore[method-assign]
+        left: list[tuple[str, float]] = []
+
+        async def one(lane: Lane, tokens: int) -> None:
+            slots = await turns.wait((lane, both), tokens, clock() + 200)
+            assert slots is not None
+            left.append((lane.name, clock()))
+
+        start = clock()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one, a, 500)
+            await testing.wait_all_tasks_blocked()
+            nursery.start_soon(one, b, 100)
+        assert [name for name, _ in left] == ["a", "b"]
+        assert all(at - start == pytest.approx(60) for _, at in left)
+        assert moves < 10
+
+    virtual(main)

@@ -582,3 +582,19 @@ async def test_a_tool_in_flight_at_a_cancellation_is_not_called_again(tmp_path: 
         assert "pay" in (waiting.question or "")
         assert (await e.reply(run.id, '{"ok": 1}', strategy=pays)).status == "done"
     assert calls == [1]
+
+
+async def test_a_request_that_is_cancelled_while_it_is_put_on_record_is_closed(tmp_path: Path) -> None:
+    async with engine(journal=tmp_path / "runs.db") as e:
+        begin = e.journal.begin
+
+        async def begun(record: Any) -> None:
+            await begin(record)
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+
+        e.journal.begin = begun  # type: ignore[method-assign]
+        with anyio.CancelScope() as scope:
+            await e.solve("How much is 1 + 1?", budget=1.0, answer="number")
+        assert scope.cancelled_caught
+        assert [run.status for run in await e.journal.runs(10)] == ["cancelled"]

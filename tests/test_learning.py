@@ -18,7 +18,7 @@ from satisfice.budgets.learning import Allowance, Joint, believed, given_up, log
 from satisfice.budgets.policy import Policy
 from satisfice.scheduler.decisions import Alternative, Decision
 from satisfice.scheduler.feedback import mark_of
-from satisfice.scheduler.journal import Given, Journal
+from satisfice.scheduler.journal import Explored, Given, Journal
 from satisfice.scheduler.learning import Learner, Shifts, regret_of, slope_of, summary
 
 POLICY = '{"name": "p"}'
@@ -302,12 +302,13 @@ async def test_who_is_cancelled_while_looking_has_learnt_nothing_twice(
     assert learner.known.shift("a").seen == 250
 
 
-def known(explore: float = 0.0, spent: int = 0, regret: int = 0) -> Learner:
+def known(explore: float = 0.0, spent: int = 0, regret: int = 0, explored: int = 0) -> Learner:
+    """One that served a hundred requests."""
     learner = Learner(POLICY, explore)
     for i in range(40):
         learner.known.learn("a", 0.0, float(i % 4 > 0))
     learner.ended([], {}, spent)
-    learner._cost = learner._cost.__class__(spent, regret, 1, 0)
+    learner._cost = Explored(spent, regret, 100, explored)
     return learner
 
 
@@ -327,7 +328,7 @@ def test_who_may_not_explore_gets_what_is_believed() -> None:
 
 
 def test_those_under_way_count_against_the_allowance() -> None:
-    learner = known(0.1, 1_000_000)  # 100,000 nano-dollars are left
+    learner = known(0.1, 1_000_000, explored=1)  # 100,000 nano-dollars are left
     learner._typical = 30_000.0
     under_way = [learner.shifts(i) for i in range(5)]
     assert [shifts.explored for shifts in under_way] == [True, True, True, False, False]
@@ -339,6 +340,22 @@ def test_those_under_way_count_against_the_allowance() -> None:
     del under_way  # failed before they began
     gc.collect()
     assert learner.may_explore()
+
+
+def test_before_one_has_ended_only_one_explores_and_only_where_it_can_be_paid() -> None:
+    learner = known(0.02, 1_000_000)  # of $0.001 over 100 requests 20,000 nano-dollars may be given up
+    under_way = [learner.shifts(i) for i in range(50)]
+    assert [shifts.explored for shifts in under_way] == [True] + [False] * 49
+    learner.ended([], under_way.pop(0), 0)
+    assert learner.shifts(99).explored
+    assert not known(0.005, 1_000_000).shifts(1).explored  # less than what a request spends, $0.00001
+
+
+def test_what_is_seldom_given_up_is_not_forgotten() -> None:
+    """Nine of ten that explore give up nothing. What is expected of the next ones is the mean of them all."""
+    learner = known(0.1, 10_000_000, regret=400_000, explored=10)  # 600,000 are left, of which each takes 40,000
+    under_way = [learner.shifts(i) for i in range(100)]
+    assert sum(shifts.explored for shifts in under_way) == 14
 
 
 def drawn(**by_arm: float) -> Shifts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,14 @@ async def test_what_forbids_exploring_is_decided_by_what_is_believed(tmp_path: P
         await asked(made, 30, lambda name: name.endswith("small"))
         best = await asked(made, 8, explore=False)
     assert len(best) == 1
+
+
+async def test_where_dollars_count_for_nothing_nothing_is_explored(tmp_path: Path) -> None:
+    """What would be given up has no price there: no allowance would ever bound it."""
+    async with engine(tmp_path, learning="explore = 0.5") as made:
+        for seed in range(12):
+            await made.solve("1 + 1?", answer="number", budget=Budget(calls=2, worth=inf), seed=seed)
+        bill = made.learner.to_dict()["explored"]
+        assert (bill["runs"], bill["explored"]) == (12, 0)
+        await asked(made, 12)
+        assert made.learner.to_dict()["explored"]["explored"] > 0

@@ -62,6 +62,22 @@ def test_it_goes_on_from_its_records(cli: Any, tmp_path: Any) -> None:
     assert code == 2 and "line" in json.loads(out)["error"]["message"]
 
 
+def test_it_goes_on_in_another_file(cli: Any, tmp_path: Any) -> None:
+    (tmp_path / "q.txt").write_text("What is 2 + 2?\nWhat is 3 + 1?\n")
+    cli("q.txt", *OPTIONS, "--out", "a.jsonl")
+    path = tmp_path / "a.jsonl"
+    kept = [line for line in path.read_text().splitlines() if json.loads(line)["query"] == 0]
+    path.write_text("\n".join(kept) + "\n")
+    code, _, err = cli("q.txt", *OPTIONS, "--resume", "a.jsonl", "--out", "b.jsonl")
+    assert code == 0 and "2 of 2 answered" in err
+    lines = (tmp_path / "b.jsonl").read_text().splitlines()
+    assert lines[: len(kept)] == kept and {json.loads(line)["query"] for line in lines} == {0, 1}
+    code, _, _ = cli("q.txt", *OPTIONS, "--resume", "b.jsonl", "--json")
+    assert code == 0 and (tmp_path / "b.jsonl").read_text().splitlines() == lines  # nothing was bought again
+    code, out, _ = cli("q.txt", *OPTIONS, "--resume", "a.jsonl", "--out", "b.jsonl", "--json")
+    assert code == 2 and "there already" in json.loads(out)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"), [("", "no queries"), ('{"query": 1', "line 1"), ('{"text": "x"}', '"query"'), ("x\n{}", "line 2")]
 )

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from satisfice import Engine, Price
+from satisfice.budgets.asking import AskBelief
 from satisfice.budgets.beliefs import Unstarted
 from satisfice.budgets.budget import Budget
+from satisfice.budgets.evidence import Evidence
+from satisfice.budgets.lumping import HEAVIEST, lumped, near
+from satisfice.budgets.policy import Policy
+from satisfice.budgets.portfolio import ArmBelief, Portfolio
+from satisfice.core.belief import Terms
 from satisfice.core.completions import Message, Params
 from satisfice.core.effects import Choose, Offer, Sample, Within
 from satisfice.core.errors import CallerError, ModelRefused
 from satisfice.core.plans import Answer, Plan, Strategy
 from satisfice.core.task import Candidate, Task
 from satisfice.core.verdict import Verdict
+from satisfice.models import ScriptedModel
+from satisfice.scheduler.decisions import informed, judge, settled_terms, weighed
 from satisfice.scheduler.offline import perform
 from satisfice.scheduler.run import Run
 from satisfice.strategies import Auto, BestOfN, SelfConsistency, SingleShot, TreeSearch
 from satisfice.strategies.arms import arm_key, armed, drawing, repeats
+from satisfice.strategies.auto import _Allocation
 from satisfice.strategies.registry import strategy_of
 from satisfice.testing.driver import Script, make_run
 from satisfice.testing.strategy import StrategyContract
@@ -181,3 +192,149 @@ def test_a_greedy_draw_is_drawn_once() -> None:
 def test_bad_settings_are_named(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(CallerError, match=said):
         Auto(**settings)
+
+
+# -- what is left to choose from -------------------------------------------------------------------------------------
+
+
+def scripted(*replies: Any, judge: str = "Score: 4", **prices: float) -> tuple[Engine, list[ScriptedModel]]:
+    """An engine with one model for each of `replies`, "a", "b", ..., and a judge "j"."""
+    names = [*"abcdefg"[: len(replies)], "j"]
+    models = [ScriptedModel(reply) for reply in (*replies, [judge])]
+    engine = Engine(names[:-1], journal=False)
+    for name, model in zip(names, models, strict=True):
+        each = prices.get(name, 10.0)
+        engine.register(name, model, Price.per_million(each, each))
+    return engine, models
+
+
+def greedy(*models: str) -> Auto:
+    return Auto(tuple(SingleShot(model=model) for model in models))
+
+
+@pytest.mark.anyio
+async def test_a_judge_that_costs_is_one_of_the_choices_among_several_arms() -> None:
+    engine, models = scripted(["Answer: 42"], ["Answer: 42"])
+    async with engine:
+        found = await engine.solve("6 * 7?", answer="number", checks=['judge:model="j"'], budget=1.0)
+    assert found.answer == "42"
+    assert any(row.name == "ask judge" for one in found.decisions for row in one.alternatives)
+    assert models[0].requests
+
+
+@pytest.mark.anyio
+async def test_verdicts_are_asked_for_after_the_last_arm() -> None:
+    engine, models = scripted(["Answer: 1"], ["Answer: 2"])
+    async with engine:
+        budget = Budget(usd=5.0, worth=1.0)
+        await engine.solve("?", answer="number", checks=['judge:model="j"'], budget=budget, strategy=greedy("a", "b"))
+    assert [len(model.requests) for model in models[:2]] == [1, 1]
+    assert models[2].requests
+
+
+@pytest.mark.anyio
+async def test_a_greedy_model_alone_is_asked_once() -> None:
+    engine, models = scripted(lambda request, i: f"Answer: {i}")
+    async with engine:
+        found = await engine.solve("?", answer="number", strategy=greedy("a"), budget=Budget(usd=5.0, worth=1000.0))
+    assert len(models[0].requests) == 1
+    assert found.answer == "0"
+
+
+@pytest.mark.parametrize("options", [2, 4])
+@pytest.mark.anyio
+async def test_a_choice_without_an_option_left_is_over(options: int) -> None:
+    def reply(request: Any, i: int) -> str:
+        return f"Answer: {'ABCD'[i % options]}"
+
+    engine, models = scripted(reply, reply, b=100.0)
+    choices = list("ABCD"[:options])
+    async with engine:
+        found = await engine.solve(
+            "?", answer="choice", choices=choices, checks=[lambda value: False], budget=Budget(usd=1.0, worth=1.0)
+        )
+    assert found.answer is None
+    assert found.stop_reason == "unverified"
+    assert sum(len(model.requests) for model in models) < 4 * options
+
+
+@pytest.mark.anyio
+async def test_an_arm_that_begins_with_blanks_is_out() -> None:
+    engine, models = scripted(["I cannot say."], ["No idea.", "No idea.", "Answer: 3"], a=1.0)
+    async with engine:
+        found = await engine.solve("?", answer="number", budget=Budget(usd=1.0, worth=1.0))
+    assert len(models[0].requests) == 3
+    assert len(models[1].requests) >= 3  # one that gave an answer in time goes on
+    assert found.answer == "3"
+
+
+@pytest.mark.anyio
+async def test_where_nobody_gives_a_readable_answer_it_ends_soon() -> None:
+    engine, models = scripted(["I cannot say."], ["No idea."])
+    async with engine:
+        found = await engine.solve("?", answer="number", budget=Budget(usd=1.0, worth=1.0))
+    assert found.stop_reason == "unreadable"
+    assert [len(model.requests) for model in models[:2]] == [3, 3]
+
+
+def test_a_decision_among_many_different_answers_looks_at_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task.of("A word?", "text")
+    state = _Allocation(Auto((*DRAWS, SingleShot()), ("a", "b", "c"), most=40), task)
+    words = [f"word {i}" for i in range(100)] + ["often"] * 5 + ["word 41"]
+    for i, word in enumerate(words):
+        with pytest.raises(StopIteration):
+            next(state._take(i % 3, Candidate(word, word, word)))
+    portfolio, terms = state.portfolio(), Terms(1.0, 0.001, 10, Policy().priors(), others=(0.001,) * 3)
+    answer = state.answer()
+    assert answer is not None
+    assert [one.key for one in answer.among] == list(state.pool.judged)
+    assert len(portfolio.chances(terms)) == 101  # the answer is picked among all of them
+    seen: list[int] = []
+    jointly = Portfolio.jointly
+
+    def counted(self: Portfolio, terms: Any) -> Any:
+        seen.append(len(self.said))
+        return jointly(self, terms)
+
+    monkeypatch.setattr(Portfolio, "jointly", counted)
+    ways = [(option.name, option.belief, terms) for _, option in state.options()]
+    _, _, rows = judge(ways)
+    weighed(ways, rows)
+    assert len(state.pool.judged) == 101
+    assert seen
+    assert max(seen) <= HEAVIEST + 1
+
+
+@pytest.mark.parametrize("every", [2, 3, 30])
+def test_what_is_looked_at_keeps_its_chances(every: int) -> None:
+    votes = tuple((i % 2, 0 if i % every == 0 else i) for i in range(30))
+    said = tuple(Evidence(sum(a == j for _, a in votes)) for j in range(30))
+    whole = Portfolio(("x", "y"), votes, (*said[:5], replace(said[5], refuted=True), *said[6:]))
+    terms = [Terms(1.0, cost, 10, Policy().priors(), others=(0.001, 0.01)) for cost in (0.001, 0.01)]
+    few = near(whole, terms)
+    assert len(few.said) == HEAVIEST + 1
+    assert sum(one.count for one in few.said) == sum(one.count for one in whole.said)
+    assert few.p(terms[0]) == pytest.approx(whole.p(terms[0]), abs=1e-9)
+    heaviest = sorted(whole.chances(terms[0]), reverse=True)[:HEAVIEST]
+    assert sorted(few.chances(terms[0]), reverse=True)[:HEAVIEST] == pytest.approx(heaviest)
+    assert few.chances(terms[0])[HEAVIEST] == 0.0
+    assert near(few, terms) is few
+
+
+def test_few_answers_keep_their_places() -> None:
+    assert lumped([1.0] * 9) == tuple(range(9))
+    assert lumped([0.0, 2.0, 1.0, 5.0], 2) == (2, 0, 2, 1)
+    assert lumped([1.0] * 4, 2) == (0, 1, 2, 2)
+    assert lumped([]) == ()
+
+
+def test_a_verdict_is_weighed_at_what_the_arms_cost() -> None:
+    portfolio = Portfolio(("cheap", "dear"), ((0, 0), (1, 1)), (Evidence(1), Evidence(1)), left=(0, 4))
+    ask = AskBelief(portfolio, 0, ("judge",))
+    prior = Policy().priors()
+    arms = [(str(i), ArmBelief(portfolio, i), Terms(1.0, cost, 8, prior)) for i, cost in enumerate((0.0001, 0.01))]
+    found = informed([*arms, ("ask", ask, Terms(1.0, 0.001, 8, prior))])
+    assert found[2][2].others == (0.0001, 0.01)
+    assert ask.p(found[2][2]) == portfolio.p(settled_terms(found, 0))
+    assert portfolio.pick(found[2][2]) == 1  # the dear one's word
+    assert [terms.steps for _, _, terms in found] == [0, 8, 8]  # the first is used up

@@ -180,6 +180,8 @@ class Clerk:
         owed = list(self._owed)
         operations = [*owed, *(op for job in jobs for op in job.operations)]
         if not operations:
+            for job in jobs:
+                job.result = []  # whoever is cancelled meanwhile is told of it
             self._wake(jobs)
             return
         try:

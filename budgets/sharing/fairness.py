@@ -20,7 +20,11 @@ NEAR = 1e-9
 
 def weights_of(weights: Mapping[str, float]) -> dict[str, float]:
     """Raises `CallerError` for weights that are negative, no numbers, or sum to zero."""
+    if not isinstance(weights, Mapping):
+        raise CallerError(f"weights={weights!r:.60}: expected a mapping of tenants to their weights")
     for tenant, weight in weights.items():
+        if not isinstance(tenant, str):
+            raise CallerError(f"weights: {tenant!r:.60} is no tenant: expected text")
         good = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not good or not isfinite(weight) or weight < 0:
             raise CallerError(f"weights: {tenant!r} has {weight!r}: expected a finite number, 0 or more")
@@ -66,7 +70,8 @@ class FairShares:
     _total: float = 0.0  # weight of those that wait
 
     def __post_init__(self) -> None:
-        if isinstance(self.default, bool) or not isfinite(self.default) or self.default < 0:
+        good = isinstance(self.default, int | float) and not isinstance(self.default, bool)
+        if not good or not isfinite(self.default) or self.default < 0:
             raise CallerError(f"default weight {self.default!r}: expected a finite number, 0 or more")
         self.weights = weights_of(self.weights)
 
@@ -74,11 +79,14 @@ class FairShares:
         """Raises `CallerError` for a tenant without a weight where only those that are named have one."""
         found = self.shares.get(tenant)
         if found is None:
-            weight = self.weights.get(tenant, self.default)
-            if tenant not in self.weights and not self.default:
-                raise CallerError(f"tenant {tenant!r} has no weight: known are {', '.join(sorted(self.weights))}")
-            found = self.shares[tenant] = Share(weight)
+            found = self.shares[tenant] = Share(self.weight(tenant))
         return found
+
+    def weight(self, tenant: str) -> float:
+        """A tenant's weight; nothing is kept of it. Raises as `share`."""
+        if tenant not in self.weights and not self.default:
+            raise CallerError(f"tenant {tenant!r} has no weight: known are {', '.join(sorted(self.weights))}")
+        return self.weights.get(tenant, self.default)
 
     def head(self, tenant: str, nanos: int | None) -> None:
         """What the tenant's next request would be held at; None: it has none. Who comes back after a pause begins at

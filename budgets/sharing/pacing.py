@@ -63,6 +63,14 @@ class Pacer:
         passed = (now - self.start) / self.seconds - self.window(now)
         return self.usd * min(1.0, passed + BURST)
 
+    def opens(self, now: float, room: bool = True) -> float:
+        """When one more request may be committed: `now`, or the time at which there is money for it. `room`: whether
+        this window has any left."""
+        window, need = self.window(now), (self.spent + self.scale) / self.usd
+        if room and need <= 1.0:
+            return max(now, self.start + (window + need - BURST) * self.seconds)
+        return self.start + (window + 1 + max(0.0, self.scale / self.usd - BURST)) * self.seconds
+
     def commit(self) -> float:
         """A request begins. Returns what it is taken for, in dollars."""
         self.spent += self.scale

@@ -32,27 +32,29 @@ class Breaker:
             return self.opened_until
         return now + self.seconds if self._probe else None
 
-    def sent(self) -> None:
-        """A call leaves. The first after an open time is the probe."""
-        if self.opened_until is not None:
-            self._probe = True
+    def sent(self) -> bool:
+        """A call leaves. True for the first after an open time: it is the probe."""
+        probes = self.opened_until is not None and not self._probe
+        self._probe |= probes
+        return probes
 
     def worked(self) -> None:
         """A reply came."""
         self._row, self.opened_until, self._probe, self._times = 0, None, False, 1
         self._failed.append(False)
 
-    def gave_up(self) -> None:
-        """A call was cancelled or refused for the rate: neither a success nor a failure."""
-        self._probe = False
+    def gave_up(self, probe: bool = True) -> None:
+        """A call was cancelled or refused for the rate: neither a success nor a failure. `probe`: it was the probe."""
+        if probe:
+            self._probe = False
 
-    def failed(self, began: float, now: float) -> None:
-        """A call that left at `began` failed. Calls under way together that fail together are one failure: what
-        counts is that it goes on failing."""
+    def failed(self, began: float, now: float, probe: bool = True) -> None:
+        """A call that left at `began` failed; `probe`: it was the probe, if one is out. Calls under way together that
+        fail together are one failure: what counts is that it goes on failing."""
         if not self.failures:
             return
         if self.opened_until is not None:
-            if self._probe:
+            if self._probe and probe:
                 self._probe = False
                 self._times = min(2 * self._times, LONGEST)
                 self.opened_until = now + self.seconds * self._times

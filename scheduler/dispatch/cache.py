@@ -66,6 +66,11 @@ class Cache:
         while len(self._known) > self._most:
             self._known.popitem(last=False)
 
+    def forget(self, model: str) -> None:
+        """Drops a model's replies."""
+        for key in [key for key in self._known if key[1] == model]:
+            del self._known[key]
+
     def land(self, lead: Lead) -> None:
         """The call is over. Where it kept no reply the first of those who wait takes it over."""
         if self._under_way.get(lead.key) is lead:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from ...core.errors import Killed
 from ..nodes import Call, line
 from .switches import Identity
 
@@ -38,6 +39,10 @@ class Desk:
     def admit(self) -> None:
         """Raises `Killed`, `StoreError`."""
         self.dispatcher.admit(self.identity)
+
+    def part_stopped(self, strategy: str) -> Killed | None:
+        """The error of a strategy that may not start as a part of this request."""
+        return self.dispatcher.part_stopped(strategy)
 
     def enter(self, run: Stoppable) -> None:
         self.dispatcher.enter(run)

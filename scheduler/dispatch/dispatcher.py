@@ -6,8 +6,10 @@ call two dictionary look-ups.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -17,16 +19,19 @@ from ...core.completions import Response, Usage
 from ...core.errors import (
     BadCompletion,
     CircuitOpen,
+    Killed,
     ModelBusy,
     ModelError,
     ModelKilled,
     ModelTimeout,
     ModelUnavailable,
     NoAnswer,
+    StoreError,
 )
 from .breaker import Breaker
 from .cache import Cache
 from .desk import Desk
+from .knowing import unknown_here
 from .lanes import Lane, Slot
 from .stale import Stale, aged
 from .switches import Identity, Switch, Switches, killed, place_of
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
     from ..solution import Solution, Spend
     from ..spec import Spec
 
+logger = logging.getLogger("satisfice")
+
 WATCH = 0.1  # seconds between looks at the switches while requests are under way
 LONGEST_PAUSE = 60.0  # seconds that a provider may ask all callers to wait
 KNOWN = 20  # replies after which a model's 95th percentile of seconds is used
@@ -50,7 +57,7 @@ class Stoppable(Protocol):
 
     @property
     def identity(self) -> Identity: ...
-    def watch(self, seconds: float) -> None: ...
+    def watch(self, seconds: float) -> bool: ...
     def stop(self, switch: Switch) -> None: ...
     def stop_model(self, name: str, error: ModelKilled) -> None: ...
     def models(self) -> Iterable[str]: ...
@@ -81,17 +88,18 @@ class Gate:
 class Turn:
     """One call's place among the others. `over` is called once, however it ends."""
 
-    __slots__ = ("_began", "_gate", "_open", "_owner", "_slots")
+    __slots__ = ("_began", "_gate", "_open", "_owner", "_probe", "_slots")
 
-    def __init__(self, owner: Dispatcher, gate: Gate, slots: tuple[Slot, ...], began: float) -> None:
+    def __init__(self, owner: Dispatcher, gate: Gate, slots: tuple[Slot, ...], began: float, probe: bool) -> None:
         self._owner, self._gate, self._slots, self._began, self._open = owner, gate, slots, began, True
+        self._probe = probe
 
     def over(self, response: Response | None = None, error: BaseException | None = None) -> None:
         """The call replied, failed, or (neither) was given up."""
         if not self._open:
             return
         self._open = False
-        self._owner.hear(self._gate, self._began, response, error)
+        self._owner.hear(self._gate, self._began, response, error, self._probe)
         used = 0 if error is not None and not getattr(error, "sent", True) else None
         usage = getattr(response, "usage", None)
         if isinstance(usage, Usage):
@@ -102,7 +110,7 @@ class Turn:
         """Nothing was sent."""
         if self._open:
             self._open = False
-            self._gate.breaker.gave_up()
+            self._gate.breaker.gave_up(self._probe)
             self._owner.turns.give(self._gate.lanes, self._slots, 0)
 
 
@@ -116,11 +124,18 @@ class Dispatcher:
         self.cache = Cache(options.cache_entries) if options.cache else None
         self.stale = Stale(options.cache_entries) if options.stale else None
         self.switches = Switches(place_of(settings))
+        if settings.switches is not None and not self.switches.path.parent.exists():
+            logger.warning("switches = %s: there is no such folder (yet), so nothing is stopped", settings.switches)
         self._gates: dict[str, Gate] = {}
         self._providers: dict[str, Lane] = {}
         self._runs: dict[Stoppable, None] = {}
         self._watchman: Stoppable | None = None
         self._applied = self.switches.changes
+
+    def renew(self, name: str) -> None:
+        """Another model goes by this name from now on: what the old one said is its own."""
+        if self.cache is not None:
+            self.cache.forget(name)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -192,8 +207,8 @@ class Dispatcher:
         return self._turn(gate, slots)
 
     def _turn(self, gate: Gate, slots: tuple[Slot, ...]) -> Turn:
-        gate.breaker.sent()
-        return Turn(self, gate, slots, self.clock())
+        probe = gate.breaker.sent()
+        return Turn(self, gate, slots, self.clock(), probe)
 
     def _busy(self, gate: Gate, bound: float, needs: float | None) -> ModelBusy:
         wait = f"at least {needs:.3g} s" if needs is not None else f"more than {bound:.3g} s"
@@ -203,8 +218,10 @@ class Dispatcher:
         )
         return ModelBusy(text, model=gate.name, waiting=ahead)
 
-    def hear(self, gate: Gate, began: float, response: Response | None, error: BaseException | None) -> None:
-        """Takes in what a call says of its model's health and limits."""
+    def hear(
+        self, gate: Gate, began: float, response: Response | None, error: BaseException | None, probe: bool = True
+    ) -> None:
+        """Takes in what a call says of its model's health and limits. `probe`: it was the breaker's."""
         now, pace = self.clock(), gate.lanes[0].pace
         if response is not None:
             gate.breaker.worked()
@@ -222,12 +239,22 @@ class Dispatcher:
             else:  # it does not say what it takes, so that has to be found out
                 pace.refused(began, now)
         if status != 429 and isinstance(error, ModelUnavailable | ModelTimeout | BadCompletion):
-            gate.breaker.failed(began, now)
+            gate.breaker.failed(began, now, probe)
         else:
-            gate.breaker.gave_up()
+            gate.breaker.gave_up(probe)
 
     def _pause(self, gate: Gate, seconds: float, now: float) -> None:
         gate.lanes[0].pause(min(seconds, LONGEST_PAUSE), now)
+
+    # -- switches -------------------------------------------------------------------------------------------------
+
+    def kill(self, level: str, name: str, reason: str, by: str) -> Switch:
+        """Throws a switch, and says in its `warning` where nothing is known here by that name."""
+        switch = self.switches.kill(level, name, reason=reason, by=by)
+        strategies = (run.identity.strategy for run in self._runs)
+        accounts = (run.identity.account for run in self._runs)
+        more = {"model": self._gates, "strategy": strategies, "tenant": accounts, "key": accounts}.get(level, ())
+        return replace(switch, warning=unknown_here(switch, self.settings, self._catalog, more))
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -264,25 +291,27 @@ class Dispatcher:
         cannot be read."""
         self.switches.look()
         if self.switches.broken is not None:
-            raise self.switches.broken
+            raise StoreError(str(self.switches.broken))  # the same one again would keep every caller's frames
         switch = identity.stopped_by(self.switches.on)
         if switch is not None:
             raise killed(switch, run)
+
+    def part_stopped(self, strategy: str) -> Killed | None:
+        """The error of a strategy that may not start as a part of another one, as the switches were last seen."""
+        switch = Identity("", strategy=strategy).stopped_by(s for s in self.switches.on if s.level == "strategy")
+        return None if switch is None else killed(switch)
 
     def enter(self, run: Stoppable) -> None:
         """A run goes on its way; one of those under way looks at the switches for all."""
         self._runs[run] = None
         if self._watchman is None:
-            self._watchman = run
-            run.watch(WATCH)
+            self._watchman = run if run.watch(WATCH) else None
 
     def leave(self, run: Stoppable) -> None:
         """A run is over."""
         self._runs.pop(run, None)
-        if self._watchman is run:
-            self._watchman = next(iter(self._runs), None)
-            if self._watchman is not None:
-                self._watchman.watch(WATCH)
+        if self._watchman is run:  # one that is ending itself cannot take over
+            self._watchman = next((each for each in self._runs if each.watch(WATCH)), None)
 
     def patrol(self, run: Stoppable) -> None:
         """The watchman looks, stops what has to be, and looks again later."""
@@ -293,8 +322,8 @@ class Dispatcher:
             self._applied = self.switches.changes
             for each in list(self._runs):
                 self._apply(each)
-        if self._watchman is run:
-            run.watch(WATCH)
+        if self._watchman is run and not run.watch(WATCH):
+            self._watchman = next((each for each in self._runs if each is not run and each.watch(WATCH)), None)
 
     def _apply(self, run: Stoppable) -> None:
         switch = run.identity.stopped_by(self.switches.on)

@@ -54,9 +54,10 @@ class Guard:
         samples = [f.calls[0].effect for f in self._driver.flights if f.calls]
         return {self._tariff.name(sample) for sample in samples if isinstance(sample, Sample)}
 
-    def watch(self, seconds: float) -> None:
-        """Looks at the switches, for all runs, so many seconds from now."""
+    def watch(self, seconds: float) -> bool:
+        """Looks at the switches, for all runs, so many seconds from now. False where the run is ending, and cannot."""
         self._watching = self._driver.tasks.alarm(seconds, self._patrol)
+        return self._watching is not None
 
     async def _patrol(self) -> None:
         self._watching = None

@@ -29,6 +29,8 @@ class Sender:
         self._run, self._world, self._host = run, world, host
         self._desk: Desk | None = world.desk
         run.caching = self._desk is not None and self._desk.cache is not None
+        if self._desk is not None:
+            run.part_stopped = self._desk.part_stopped
 
     async def sample(self, calls: list[Call], sample: Sample, flight: Flight) -> None:
         """Brings back a reply or an error for each of these equal calls."""

@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -29,17 +29,21 @@ logger = logging.getLogger("satisfice")
 
 Level = Literal["global", "tenant", "key", "strategy", "model"]
 LEVELS: tuple[str, ...] = get_args(Level)
+VERSION = 1
+NEVER, UNSEEN = (0, 0, 0), (-1, 0, 0)  # marks: there is no file; whether there is one cannot be told
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One switch that is on: what it stops, why, who said so and when (UTC, ISO 8601)."""
+    """One switch that is on: what it stops, why, who said so and when (UTC, ISO 8601). `warning`: what whoever threw it
+    should know, such as that nothing here has this name; not kept in the file."""
 
     level: str
     name: str = ""
     reason: str = ""
     by: str = ""
     at: str = ""
+    warning: str = field(default="", compare=False)
 
     @property
     def said(self) -> str:
@@ -52,6 +56,28 @@ class Switch:
     @property
     def undo(self) -> str:
         return f"satisfice revive {self.level}" + (f" {self.name}" if self.name else "")
+
+    @property
+    def row(self) -> dict[str, str]:
+        """As the file and its record keep it."""
+        return {"level": self.level, "name": self.name, "reason": self.reason, "by": self.by, "at": self.at}
+
+    def names(self, level: str, names: Iterable[str]) -> bool:
+        """Whether it is for one of these names of the level. A strategy's may be spelled as its class is."""
+        if self.level != level:
+            return False
+        if level != "strategy":
+            return self.name in names
+        spelled = {folded(self.name), folded(self.name.rpartition(":")[2])}
+        return any(folded(name) in spelled for name in names if name)
+
+    def stops(self, model: str) -> bool:
+        """Whether it is for this model, by the provider's name for it. Where one of both names no provider, it is any
+        provider's: rather one too many than the wrong one going on."""
+        if self.level != "model":
+            return False
+        bare = "/" not in self.name or "/" not in model
+        return self.name == model or (bare and self.name.rpartition("/")[2] == model.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +97,19 @@ class Identity:
             "key": (self.account, self.key),
             "strategy": (self.strategy, self.strategy.partition(":")[0]),
         }
-        return next((s for s in switches if s.name in names.get(s.level, ())), None)
+        return next((s for s in switches if s.names(s.level, names.get(s.level, ()))), None)
+
+
+def folded(strategy: str) -> str:
+    """The name of a strategy without what people spell it differently by: `self_consistency`, `Self-Consistency` and
+    `SelfConsistency` are one."""
+    return "".join(c for c in strategy if c not in "-_ ").lower()
 
 
 def killed(switch: Switch, run: str = "") -> Killed:
     """The error of a request that a switch stops. `run`: one that was under way."""
     how = f"; run {run} can be resumed after `{switch.undo}`" if run else f" (`{switch.undo}` lifts it)"
-    facts = {k: v for k, v in asdict(switch).items() if v}
+    facts = {k: v for k, v in switch.row.items() if v}
     return Killed(f"{switch.said}{how}", **facts, **({"run": run} if run else {}))
 
 
@@ -89,7 +121,7 @@ class Switches:
         self.on: tuple[Switch, ...] = ()
         self.changes = 0  # how often what is on was seen to be another
         self.broken: StoreError | None = None
-        self._mark: tuple[int, int, int] | None = None
+        self._mark: tuple[int, int, int] = NEVER
         self.look()
 
     def look(self) -> None:
@@ -107,9 +139,9 @@ class Switches:
         self.changes += found != self.on
         self.on, self.broken = found, None
 
-    def model(self, name: str, *others: str) -> Switch | None:
-        """The switch that stops this model, known by its alias or by the `others`."""
-        return next((s for s in self.on if s.level == "model" and s.name in (name, *others)), None)
+    def model(self, name: str, model: str) -> Switch | None:
+        """The switch that stops the model of this alias, or the `model` that it stands for."""
+        return next((s for s in self.on if s.level == "model" and (s.name == name or s.stops(model))), None)
 
     def kill(self, level: str, name: str = "", *, reason: str = "", by: str = "") -> Switch:
         """Stops what is named, for every engine that watches this file. Raises `CallerError`, `StoreError`."""
@@ -117,7 +149,7 @@ class Switches:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         switch = Switch(level, name, reason, by, now)
         with _locked(self.path):
-            others = [s for s in _read(self.path) if (s.level, s.name) != (level, name)]
+            others = [s for s in _read(self.path) if not _same(s, level, name)]
             _audit(self.path, "kill", switch)
             _write(self.path, [*others, switch])
         self.look()
@@ -128,7 +160,7 @@ class Switches:
         _check(level, name)
         with _locked(self.path):
             now = _read(self.path)
-            found = [s for s in now if (s.level, s.name) == (level, name)]
+            found = [s for s in now if _same(s, level, name)]
             if not found:
                 raise UnknownName.of("switch", f"{level} {name}".strip(), [f"{s.level} {s.name}".strip() for s in now])
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -143,28 +175,53 @@ def _check(level: str, name: str) -> None:
         raise UnknownName.of("level", level, LEVELS)
     if (level == "global") == bool(name):
         raise CallerError("global takes no name" if name else f"which {level}? give its name")
+    if level == "strategy" and "=" in name:
+        raise CallerError(f"{name!r}: a strategy is stopped whatever its settings are; give its name alone")
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def _same(switch: Switch, level: str, name: str) -> bool:
+    return switch.level == level and (
+        folded(switch.name) == folded(name) if level == "strategy" else switch.name == name
+    )
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
     try:
         stat = path.stat()
-    except OSError:
-        return None
+    except FileNotFoundError:
+        return NEVER
+    except (OSError, ValueError):  # it may well be there: reading it says what is wrong
+        return UNSEEN
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _read(path: Path) -> tuple[Switch, ...]:
+    """What the file says. Raises `StoreError` for anything that is not understood: it may stop something."""
     try:
         data = json.loads(path.read_text("utf-8"))
-        return tuple(Switch(**row) for row in data["switches"])
+        if data["version"] != VERSION:
+            raise ValueError(f"version {data['version']!r}, and this satisfice knows version {VERSION}")
+        if not isinstance(data["switches"], list):
+            raise TypeError("its switches are no list")
+        return tuple(_switch(row) for row in data["switches"])
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: no file of kill switches: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise StoreError(f"{path}: no file of kill switches: {what}") from error
+
+
+def _switch(row: dict[str, str]) -> Switch:
+    switch = Switch(**row)
+    if not all(isinstance(value, str) for value in row.values()):
+        raise TypeError(f"{row!r}: expected texts")
+    if switch.level not in LEVELS or (switch.level == "global") == bool(switch.name):
+        raise ValueError(f"{row!r}: unknown level, or a name that does not go with it")
+    return switch
 
 
 def _write(path: Path, switches: list[Switch]) -> None:
-    text = json.dumps({"version": 1, "switches": [asdict(s) for s in switches]}, indent=1)
+    text = json.dumps({"version": 1, "switches": [s.row for s in switches]}, indent=1)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         fresh.write_text(text + "\n", "utf-8")
@@ -198,7 +255,7 @@ def _audit(path: Path, what: str, switch: Switch) -> None:
     """One line before the switch moves: nothing is stopped without a record of it."""
     try:
         with audit_of(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"did": what, **asdict(switch)}) + "\n")
+            file.write(json.dumps({"did": what, **switch.row}) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

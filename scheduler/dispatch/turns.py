@@ -26,6 +26,7 @@ class Waiter:
     slots: tuple[Slot, ...] = ()
     gone: bool = False
     wakes: float = inf  # when it will look again by itself
+    shut: bool = False  # only a call that came before it holds it up
     event: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -98,8 +99,10 @@ class Turns:
         while lines:
             name = min(lines, key=lambda n: lines[n][0].number)
             waiter = lines[name][0]
-            late = [lane for lane in waiter.lanes if lane in shut or lane.ready(waiter.tokens, now) > now]
-            if late:
+            claimed = [lane for lane in waiter.lanes if lane in shut]
+            late = [lane for lane in waiter.lanes if lane.ready(waiter.tokens, now) > now]
+            waiter.shut = bool(claimed) and not late
+            if late or claimed:
                 shut.update(late)
                 del lines[name]
                 if waiter.wakes > self._ready(waiter, now):
@@ -123,6 +126,6 @@ class Turns:
     def _ready(self, waiter: Waiter, now: float) -> float:
         """When the head of a line should look again; others are woken."""
         line = self._lines.get(waiter.lanes[0].name)
-        if not line or line[0] is not waiter:
-            return inf
+        if not line or line[0] is not waiter or waiter.shut:
+            return inf  # whoever is before it in a lane that they share lets it through
         return max(lane.ready(waiter.tokens, now) for lane in waiter.lanes)

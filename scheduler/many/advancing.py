@@ -18,12 +18,13 @@ from ...core.task import Candidate, Task
 from ...core.verdict import Judgement
 from ..decisions import Economics, judge
 from ..events import Event, Started
+from ..paths import seed_of
 from ..preparing import prepare
 from ..run import Run
 from ..solution import Solution
 from ..spec import plan_of
 from ..tariff import price_list
-from .asked import Item, renamed
+from .asked import Item, placed, renamed
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -83,6 +84,9 @@ class Solving:
 
         heard = hear if self.on_begin is not None else self.on_event
         more = {"on_event": heard, "on_cancel": "best", "shadow": shadow, "purse": item.purse}
+        seed = item.request.get("seed")
+        if seed is not None and item.parts:  # each part draws anew, and the same on a resume
+            more["seed"] = seed_of(seed, (len(item.parts),))
         try:
             solution = await self.engine.solve(task, budget=caps, **{**item.request, **more})
         except BudgetTooSmall as error:
@@ -95,8 +99,8 @@ class Solving:
     def look(self, item: Item) -> Envelope | None:
         try:
             ways, base = peeked(self.engine, item.task, self._caps(item.purse), item.request, self.worth)
-        except SatisficeError:
-            raise
+        except SatisficeError as error:
+            raise placed(error, item.place) from error
         except Exception:  # a plan or a belief that cannot say
             return None
         if not ways:

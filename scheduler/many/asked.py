@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cache
+from inspect import signature
 from math import inf, isfinite
 from typing import Any
 
@@ -37,6 +40,7 @@ class Item:
     judged: tuple[Judgement, ...] = ()
     error: SatisficeError | None = None
     over: bool = False  # nothing more is to be done about it
+    done: bool = False  # and neither by a batch that goes on from its record: it came to its own end
     idle: int = 0  # parts in a row that brought nothing
     refused_at: int = -1  # nano-dollars that were left when it was refused money; -1: it was not
 
@@ -56,8 +60,32 @@ def items_of(queries: Iterable[Any], request: Mapping[str, Any], purse: Purse, c
         try:
             found.append(_item(place, query, dict(request), purse, cap))
         except CallerError as error:
-            raise type(error)(f"query {place}: {error}", query=place) from error
+            raise placed(error, place) from error
     return found
+
+
+def placed(error: SatisficeError, place: int) -> SatisficeError:
+    """The same error, which says what query it is about."""
+    if "query" in error.details:
+        return error
+    told = copy(error)
+    told.args, told.details = (f"query {place}: {error}",), {**error.details, "query": place}
+    return told
+
+
+@cache
+def _settable(owned: tuple[str, ...]) -> tuple[str, ...]:
+    from ..engine import Engine
+
+    return tuple(name for name in signature(Engine.solve).parameters if name not in ("self", "query", *owned))
+
+
+def check_request(request: Mapping[str, Any], owned: tuple[str, ...]) -> None:
+    """Raises `CallerError` for settings that `Engine.solve` does not take, and for those that the caller may not set:
+    `owned`, which whoever shares out the money sets itself."""
+    known = _settable(owned)
+    if strange := sorted(set(request) - set(known)):
+        raise CallerError(f"unknown {', '.join(strange)}: what may be set for requests is {', '.join(known)}")
 
 
 def _item(place: int, query: Any, request: dict[str, Any], purse: Purse, cap: float | None) -> Item:

@@ -16,7 +16,7 @@ from ...core.errors import CallerError, SatisficeError
 from ..codec import plain
 from ..solution import Doubling, Solution, Spend
 from .advancing import Solving
-from .asked import Item, items_of
+from .asked import Item, check_request, items_of
 from .greedy import Greedy, OnProgress
 from .records import account, begun, ended, restore
 
@@ -33,13 +33,14 @@ OnRecord: TypeAlias = Callable[[dict[str, Any]], None]
 class Batch:
     """What a batch came to, in the order of its queries.
 
-    `solutions`: None where a query failed; then `errors` says why. A query that got no money, or too little for an
+    `solutions`: None where a query failed before it had any; `errors` says why. Where a later part failed both are
+    there: the solution is what was paid for before it. A query that got no money, or too little for an
     answer, is a Solution without one (`stop_reason` "abandoned"). `runs`: the ids of each query's runs, for the
     journal. `spend`: of all together. `price`: value per dollar that one more dollar would have bought, the highest
     index that was left. `value`: P(right) summed over the queries (times their weights) by their own beliefs; `bound`:
     what no allocation could have been expected to pass, by what was predicted of them beforehand (a fractional
     relaxation; None: not all could be predicted); `gap`: how far the value is below it, per query. `stopped`: "done",
-    "budget" or "cancelled".
+    "budget", "cancelled", or "killed" (by a kill switch; a batch that goes on from its records takes up the rest).
     """
 
     solutions: tuple[Solution | None, ...]
@@ -96,14 +97,18 @@ async def solve_many(
     gains anything is bought until the money ends). `each`: dollars at most for any one. `concurrency`: queries under
     way at the same time. `on_progress`: called after each part. `on_record`: called with a JSON-ready record when a
     part begins and when it ends; given such records, `resume` goes on from where they end, within the same budget, what
-    was spent then included. `on_cancel="best"`: a cancellation returns
-    what is there. `request`: what `Engine.solve` takes, for all queries.
+    was spent then included. `on_cancel="best"`: a cancellation returns what is there. `request`: what `Engine.solve`
+    takes, for all queries.
 
     A query whose next step buys less than another's waits; one that is never worth its price is abandoned, and its
-    money goes on. One that fails does not stop the others: its error is in `Batch.errors`. Raises `CallerError` and
+    money goes on. One that fails does not stop the others: its error is in `Batch.errors`, and what it had found before
+    stays. A kill switch for all or for the account ends the batch with what is there. Raises `CallerError` and
     `BudgetError` for what is wrong with all of them.
     """
     budget = Budget.of(budget)
+    check_request(request, ("budget", "shadow", "purse", "on_event", "on_cancel"))
+    if on_cancel not in ("raise", "best"):
+        raise CallerError(f"on_cancel={on_cancel!r}: expected 'raise' or 'best'")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise CallerError(f"concurrency={concurrency!r}: expected a whole number, 1 or more")
     if worth is not None:
@@ -136,7 +141,7 @@ async def share_out(greedy: Greedy, policy: str, on_cancel: OnCancel, seconds: f
     if greedy.refusal is not None and not any(greedy.purse.posted):
         raise greedy.refusal  # not even one call fits
     if not stopped:
-        stopped = "budget" if any(not item.over for item in greedy.items) else "done"
+        stopped = "killed" if greedy.killed else "budget" if any(not item.over for item in greedy.items) else "done"
     return batch_of(greedy, policy, stopped, monotonic() - began)
 
 
@@ -147,7 +152,10 @@ def batch_of(greedy: Greedy, policy: str, stopped: str, seconds: float) -> Batch
     overhead = sum(part.spend.overhead for item in items for part in item.parts)
     value = sum(item.weight * item.value for item in items)
     return Batch(
-        tuple(None if item.error is not None else solution_of(item, greedy.price, policy) for item in items),
+        tuple(
+            solution_of(item, greedy.price, policy, stopped) if item.parts or item.error is None else None
+            for item in items
+        ),
         tuple(item.error for item in items),
         tuple(tuple(part.run_id for part in item.parts) for item in items),
         Spend(dollars(nanos), tokens, calls, seconds, overhead, nanos),
@@ -159,7 +167,7 @@ def batch_of(greedy: Greedy, policy: str, stopped: str, seconds: float) -> Batch
     )
 
 
-def solution_of(item: Item, price: float, policy: str) -> Solution:
+def solution_of(item: Item, price: float, policy: str, stopped: str = "") -> Solution:
     """One query's parts as one solution: the last one's answer, the spend and the decisions of all."""
     nanos, tokens, calls = item.purse.posted
     parts: list[Solution] = item.parts
@@ -173,6 +181,8 @@ def solution_of(item: Item, price: float, policy: str) -> Solution:
     )
     if not parts:
         why = "no money was left for it" if item.index > 0 else "it was not worth its price"
+        if stopped in ("killed", "cancelled") and not item.over:
+            why = f"the batch was {stopped} before its turn"
         doubled = Doubling(spend.usd, None)
         return Solution(
             None, None, None, "no answer is given", "", "abandoned", spend, "", policy, doubled, stop_said=why
@@ -182,6 +192,7 @@ def solution_of(item: Item, price: float, policy: str) -> Solution:
     if last.answer is None and last.status == "done" and reason in ("value", "abstained"):
         reason = "abandoned"
         said = f"a dollar was expected to buy {item.index:.3g} here, and {price:.3g} elsewhere; {said}"
+    lost = (f"its next part failed, and this is what there was: {item.error}",) if item.error is not None else ()
     decisions = tuple(decision for part in parts for decision in part.decisions)
     return replace(
         last,
@@ -190,5 +201,6 @@ def solution_of(item: Item, price: float, policy: str) -> Solution:
         stop_said=said,
         decisions=decisions,
         candidates=item.found,
+        warnings=(*last.warnings, *lost),
         index=item.index,
     )

@@ -20,7 +20,7 @@ import anyio
 from ...budgets.purse import UNLIMITED, Purse
 from ...budgets.sharing.envelopes import Envelope, Relaxed, relaxed
 from ...core.amounts import NANO
-from ...core.errors import SatisficeError
+from ...core.errors import Killed, SatisficeError
 from .advancing import Advance, Step
 from .asked import Item
 
@@ -77,6 +77,8 @@ class Greedy:
     price: float = 0.0
     under_way: int = 0
     refusal: SatisficeError | None = None  # why the first part that could not be paid could not be
+    killed: bool = False  # a kill switch stopped one of them
+    _halted: bool = False  # and it stops all the others, too
     _heap: list[tuple[float, int, Item]] = field(default_factory=list)
     _refused: list[Item] = field(default_factory=list)
     _wake: anyio.Event = field(default_factory=anyio.Event)
@@ -86,6 +88,7 @@ class Greedy:
     _seen: int = 0  # queries that have begun, what they cost, and what was expected of them, in dollars
     _cost: float = 0.0
     _guess: float = 0.0
+    _finished: set[int] = field(default_factory=set)  # places of those that are over or have an answer
     _unseen: int = 0  # items of unknown index that have not begun
 
     def rank(self) -> None:
@@ -93,6 +96,7 @@ class Greedy:
         known: list[Envelope] = []
         for item in self.items:
             if item.over:
+                self._note(item)
                 continue
             if not item.parts:
                 item.envelope = self.advance.look(item)
@@ -101,6 +105,7 @@ class Greedy:
                 known.append(item.envelope)
             self._unseen += item.envelope is None and not item.parts
             self._push(item)
+            self._note(item)
         usd = self._usd
         if usd is not None and len(known) == len(self.items) and all(e.whole for e in known):
             self.bound = relaxed(known, usd)
@@ -109,7 +114,7 @@ class Greedy:
         """Buys until there is no money, or nothing that is worth it."""
         async with anyio.create_task_group() as group:
             while True:
-                while self._heap and self.under_way < self.concurrency and self._refusals < OUT:
+                while self._heap and self.under_way < self.concurrency and self._refusals < OUT and not self._halted:
                     _, _, item = heapq.heappop(self._heap)
                     price = self._price(item)
                     self._share(item)
@@ -129,6 +134,7 @@ class Greedy:
             before = item.spent
             step = await self.advance(item, max(0.0, price / item.weight - self.floor))
             self._take(item, step, item.spent > before, price)
+            self._note(item)
             self._learn(item, item.spent - before, price)
             if self.on_step is not None:
                 self.on_step(item, step)
@@ -148,12 +154,14 @@ class Greedy:
             item.error = None
         elif step.error is not None and not self._poor(item, step):
             item.error = step.error
+            if isinstance(step.error, Killed):
+                self.killed = True
+                self._halted = self._halted or step.error.details.get("level") in ("global", "tenant", "key")
         if step.index is not None:
             item.index = step.index * item.weight
         if step.solution is not None and (step.index in (None, inf) or step.reason not in PAUSES):
-            item.over = not step.reason.startswith(
-                "budget_"
-            )  # it came to its own end, or cannot say what more would bring
+            # It came to its own end, or cannot say what more would bring.
+            item.over = item.done = not step.reason.startswith("budget_")
         item.idle = 0 if bought else item.idle + 1
         self._refusals = 0 if bought else self._refusals
         short = not bought and step.solution is not None and item.index > price
@@ -185,6 +193,13 @@ class Greedy:
         else:
             item.over = True
 
+    def _note(self, item: Item) -> None:
+        """Counted as it changes: a look at everyone after each part would cost more than the parts of a large batch."""
+        if item.over or (item.parts and item.parts[-1].answer is not None):
+            self._finished.add(item.place)
+        else:
+            self._finished.discard(item.place)
+
     def _again(self) -> None:
         """Those that were refused money while others held it try again, as soon as some came back."""
         room = self.purse.room()[0]
@@ -194,6 +209,7 @@ class Greedy:
             self._refused.remove(item)
             item.refused_at = -1
             self._push(item)
+            self._note(item)
 
     def _price(self, item: Item) -> float:
         """The price down to which an item goes on."""
@@ -237,6 +253,7 @@ class Greedy:
         return room / NANO if room < UNLIMITED >> 1 else None
 
     def progress(self, price: float) -> Progress:
-        done = sum(item.over or bool(item.parts and item.parts[-1].answer is not None) for item in self.items)
         spent, usd = self.purse.posted[0] / NANO, self._usd
-        return Progress(done, len(self.items), spent, usd, price, monotonic() - self._began, self.under_way)
+        return Progress(
+            len(self._finished), len(self.items), spent, usd, price, monotonic() - self._began, self.under_way
+        )

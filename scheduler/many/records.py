@@ -32,6 +32,7 @@ def ended(item: Item, step: Step) -> dict[str, Any]:
         "confidence": last.confidence if last is not None else None,
         "stop_reason": step.reason,
         "over": item.over,
+        "done": item.done,
         "index": item.index if isfinite(item.index) else None,
         "value": item.value,
         "spent": [nanos, tokens, calls],
@@ -44,7 +45,7 @@ def restore(items: Sequence[Item], records: Iterable[Mapping[str, Any]]) -> dict
     """Brings items to where the records end. What was spent is posted; what failed is tried again. Returns the runs
     that had begun and not ended, by their ids. Raises `CallerError` for records of other queries, `BadSettings` for
     lines that are none."""
-    begun_runs: dict[int, str] = {}
+    begun_runs: dict[int, list[str]] = {}  # several of one query, where the batch was cut off more than once
     for line, record in enumerate(records):
         try:
             item = items[record["query"]]
@@ -53,13 +54,13 @@ def restore(items: Sequence[Item], records: Iterable[Mapping[str, Any]]) -> dict
                     f"line {line + 1} is of another query than query {item.place}: resume with its own file"
                 )
             if "run" in record:
-                begun_runs[item.place] = record["run"]
+                begun_runs.setdefault(item.place, []).append(str(record["run"]))
                 continue
-            begun_runs.pop(item.place, None)
+            begun_runs.pop(item.place, None)  # what they came to is in the sum of this record
             _take(item, record)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise BadSettings(f"line {line + 1} is no record of a batch: {type(error).__name__}: {error}") from error
-    return {run: items[place] for place, run in begun_runs.items()}
+    return {run: items[place] for place, runs in begun_runs.items() for run in runs}
 
 
 def _take(item: Item, record: Mapping[str, Any]) -> None:
@@ -70,7 +71,9 @@ def _take(item: Item, record: Mapping[str, Any]) -> None:
         item.found, item.judged = item.found + found, item.judged + judged
     index = record["index"]
     item.index, item.value = inf if index is None else float(index), float(record["value"])
-    item.over = bool(record["over"]) and record["error"] is None and not item.index > 0
+    # One that only was not worth its price may be now; one that came to its own end is not bought again.
+    item.done = bool(record["done"]) if "done" in record else bool(record["over"]) and not 0 < item.index < inf
+    item.done = item.over = item.done and record["error"] is None
     nanos, tokens, calls = (int(x) for x in record["spent"])
     before = item.purse.posted
     item.purse.post(Amounts(nanos - before[0], tokens - before[1], calls - before[2]))

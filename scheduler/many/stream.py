@@ -7,7 +7,7 @@ window's purse, in which every call is held, is never passed. A request belongs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from math import inf
 from types import TracebackType
@@ -19,7 +19,8 @@ from ...budgets.budget import Budget
 from ...budgets.purse import UNLIMITED, Purse
 from ...budgets.sharing.pacing import Pacer
 from ...core.amounts import NANO, dollars
-from ...core.errors import BudgetTooSmall, CallerError
+from ...core.errors import BudgetTooSmall, CallerError, StoreError
+from .asked import check_request
 from .queueing import MOST, FairQueue, Ticket
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class Stream:
     they are refused). `each`: dollars that one request may take, where it does not say. `concurrency`: requests that
     are under way at the same time; `queue`: requests that may wait, `queue_each`: of any one tenant.
 
-    Raises `CallerError` for bad targets and weights.
+    Tenants share the stream's money; they are no accounts. Where the engine keeps a ledger that has an account of a
+    tenant's name as the stream opens, its requests are charged to that one, unless they name another.
+
+    Raises `CallerError` for bad targets, amounts, sizes and weights.
     """
 
     def __init__(
@@ -81,19 +85,28 @@ class Stream:
         queue_each: int | None = None,
         clock: Clock | None = None,
     ) -> None:
+        worth = worth if worth is not None else engine.policy.worth
+        _check(usd_per_window=usd_per_window, window_seconds=window_seconds, each=each)
+        _check(whole=True, concurrency=concurrency, queue=queue, queue_each=queue_each)
+        if worth != inf:
+            _check(worth=worth)
         self.engine, self.clock = engine, clock or EventLoopClock()
         self.pacer = Pacer(usd_per_window, window_seconds)
         self.target = int(usd_per_window * NANO + 1e-6)
         self.each = min(self.target, int((usd_per_window if each is None else each) * NANO))
         if self.each < 1:
-            raise CallerError(f"each={each!r}: expected dollars above 0")
-        worth = worth if worth is not None else engine.policy.worth
+            raise CallerError(f"each={each!r}, usd_per_window={usd_per_window!r}: less than a nano-dollar")
         self.worth = inf if worth is None else worth
         paced = self.target / window_seconds
-        self.queue = FairQueue(weights or {}, default_weight, queue, queue_each, concurrency, paced)
+        self.queue = FairQueue(
+            {} if weights is None else weights, default_weight, queue, queue_each, concurrency, paced
+        )
         self.purse = self._purse()
         self.windows: list[Purse] = [self.purse]  # the latest ones
-        self._number, self._open = 0, False
+        self._number, self._open, self._entered = 0, False, False
+        self._accounts: frozenset[str] = frozenset()  # the ledger's, by name
+        self._until = inf  # when the ticker wakes
+        self._asleep: anyio.CancelScope | None = None  # cancelled, it wakes now
         self._short = -1  # nano-dollars that were left of the window when a first call did not fit; -1: it did
         self._stack = AsyncExitStack()
 
@@ -108,6 +121,14 @@ class Stream:
         return dollars(self.purse.posted[0])
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise CallerError("a stream is opened once: make another one")
+        ledger = None
+        with suppress(StoreError):  # there is none
+            ledger = self.engine.ledger
+        if ledger is not None:
+            self._accounts = frozenset(one.account.name for one in await ledger.standings())
+        self._entered = True
         self.pacer.start = self.clock.now()
         group = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(group.cancel_scope.cancel)
@@ -119,6 +140,8 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = False
+        for ticket in self.queue.close(_closed):
+            ticket.wake.set()
         await self._stack.__aexit__(kind, error, trace)
 
     async def solve(
@@ -132,18 +155,26 @@ class Stream:
         **request: Any,
     ) -> Solution:
         """Answers one query, when it is its turn. `deadline`: seconds from now by which the answer is needed. `budget`:
-        what this one may take at the most. `request`: what `Engine.solve` takes.
+        what this one may take at the most. `request`: what `Engine.solve` takes, `account=` for instance.
 
         Raises as `Engine.solve`, and `QueueFull`, `TooLate` (it could not be done by its deadline, and when it could),
-        `CallerError` (a deadline in the past, a tenant without a weight)."""
+        `CallerError` (a deadline in the past, a tenant without a weight, a stream that is closed while it waits)."""
         if not self._open:
             raise CallerError("open the stream first: `async with engine.stream(...) as stream:`")
         if deadline is not None and (isinstance(deadline, bool) or not isinstance(deadline, int | float)):
             raise CallerError(f"deadline={deadline!r}: expected seconds from now")
+        check_request(request, ("budget", "shadow", "purse"))
+        if tenant in self._accounts:
+            request.setdefault("account", tenant)
         caps = self._caps(budget)
         hold = self.each if caps.usd is None else min(self.target, int(caps.usd * NANO + 1e-6))
         now = self.clock.now()
-        ticket = self.queue.submit(now, hold, tenant, priority, None if deadline is None else now + deadline)
+        self._turn_window(now)
+        opens = self.pacer.opens(now, self.purse.room()[0] > max(0, self._short))
+        due = None if deadline is None else now + deadline
+        ticket = self.queue.submit(now, hold, tenant, priority, due, opens)
+        if due is not None and due < self._until and self._asleep is not None:
+            self._asleep.cancel()
         while True:
             await self._turn(ticket)
             try:
@@ -151,6 +182,8 @@ class Stream:
             except BudgetTooSmall as error:
                 if ticket.grant is not None or error.details.get("needed_usd", inf) * NANO > hold:
                     raise
+            if not self._open:
+                raise _closed()
             self.queue.again(ticket)  # the window was nearly used up: it goes first in the next one
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -209,13 +242,14 @@ class Stream:
         """Lets requests through while there are places and money."""
         now = self.clock.now()
         self._turn_window(now)
-        while self.queue.count and self.queue.open < self.queue.at_once and self._room(now):
-            ticket = self.queue.next(now)
-            if ticket is None:
-                return
-            if ticket.error is None:
-                ticket.place = _Place(self._number, self.purse, self.pacer.commit())
+        for ticket in self.queue.late(now):
             ticket.wake.set()
+        while self.queue.count and self.queue.open < self.queue.at_once and self._room(now):
+            found = self.queue.next(now)
+            if found is None:
+                return
+            found.place = _Place(self._number, self.purse, self.pacer.commit())
+            found.wake.set()
 
     def _room(self, now: float) -> bool:
         """Whether there is money for one more request: by the hour, and in the window's purse."""
@@ -233,8 +267,23 @@ class Stream:
         return Purse((self.target, UNLIMITED, UNLIMITED))
 
     async def _tick(self) -> None:
-        """The price steps, and new money at the hour."""
+        """The price steps, new money at the hour, and deadlines of those that wait."""
         while True:
             now = self.clock.now()
-            await self.clock.sleep(max(0.0, self.pacer.next_step(now) - now))
+            self._until = min(self.pacer.next_step(now), self.queue.soonest)
+            with anyio.CancelScope() as self._asleep:
+                await self.clock.sleep(max(0.0, self._until - now))
             self._pump()
+
+
+def _closed() -> CallerError:
+    return CallerError("the stream was closed while the request waited")
+
+
+def _check(*, whole: bool = False, **values: Any) -> None:
+    """Raises `CallerError` for what is no finite number above 0 (`whole`: no whole one). None: nobody says."""
+    for name, value in values.items():
+        good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if value is not None and not (good and 0 < value < 1e300):
+            what = "a whole number, 1 or more" if whole else "a finite number above 0"
+            raise CallerError(f"{name}={value!r:.60}: expected {what}")

@@ -159,3 +159,24 @@ def test_alerts_of_a_reservation_that_nobody_waits_for_are_told_once(late: bool)
 
     run(main)
     assert heard == ["share"]
+
+
+def test_a_wait_for_nothing_that_is_cancelled_late_ends_cancelled() -> None:
+    """A run waits so for its last settlements."""
+
+    async def main() -> None:
+        async with ledger_over(Held()) as ledger:
+            await ledger.do(Open(RUN))
+            clerk = ledger._clerk
+            assert clerk is not None
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(ledger.perform, [])
+                    await anyio.wait_all_tasks_blocked()
+                    done = threading.Event()
+                    clerk.submit(Job(work=lambda store: done.set()))
+                    assert done.wait(SECONDS)  # the loop stands still meanwhile
+                    scope.cancel()
+            assert scope.cancelled_caught
+
+    run(main)

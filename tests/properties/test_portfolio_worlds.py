@@ -179,13 +179,13 @@ def test_the_look_ahead_is_what_enumeration_says(
         return
     at = state(tables, votes, (), choices)
     every, more = np.arange(3), list(left or (9, 9, 9))
-    most = at.own.sum(axis=1) + np.array(more, dtype=float)
-    shop = shop_of(tables, every, np.array(prices), most, np.ones((2, 3)), choices, wrong)
-    nets, _ = ahead(root(at, tables, every), shop, depth)
+    asked = np.array((prices, more, (1.0,) * 3, (1.0,) * 3))
+    now = brute.value(votes, wrong) / total
+    nets, _ = ahead(root(at, tables, every), shop_of(tables, every, asked, choices, wrong), depth)
     for arm in range(3):
         if more[arm]:
             expected = brute.net(votes, arm, depth, prices, wrong, more) / total
-            assert float(nets[0, arm]) == pytest.approx(expected, abs=1e-8)
+            assert now + float(nets[0, arm]) == pytest.approx(expected, abs=1e-8)
 
 
 @given(worlds, raws, st.sampled_from([0, 4]), st.permutations([0, 1, 2]))

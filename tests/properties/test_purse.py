@@ -153,3 +153,21 @@ def test_a_hint_shows_what_an_account_has_left_and_refuses_nothing() -> None:
     more = mine.reserve(Amounts(0, 0, 4))
     assert more is not None
     assert mine.reserve(Amounts(0, 0, 1)) is None
+
+
+def test_an_overdrawn_level_pays_nothing_not_even_what_is_free() -> None:
+    whole = Purse((100, 100, UNLIMITED))
+    part, other = whole.carve(0.5), whole.carve(0.5)
+    free, hold = Amounts(0, 1, 1), part.reserve(Amounts(10, 1, 1))
+    assert hold is not None
+    part.settle(hold, Amounts(60, 1, 1))  # above the part's 50, within the whole's 100
+    assert (part.room()[0], part.short_of(free), part.reserve(free)) == (0, "usd", None)
+    assert part.short_of(Amounts()) == "usd"
+    held = other.reserve(free)
+    assert held is not None
+    other.settle(held, Amounts(41, 1, 1))
+    assert other.short_of(Amounts(9)) == "usd"  # of its own 50 these are left, of the whole's less than none
+    assert other.reserve(free) is None
+    exact = Purse((100, 100, 5))
+    assert exact.reserve(Amounts(100, 1, 1)) is not None
+    assert exact.reserve(free) is not None  # used up is not overdrawn

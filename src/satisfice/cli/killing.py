@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core.errors import CallerError
+from ..core.errors import CallerError, SatisficeError
 from .ledger_common import user
 from .output import emit, json_option, table
 
 if TYPE_CHECKING:
-    from ..scheduler.dispatch.switches import Switches
+    from ..models.settings import Settings
+    from ..scheduler.dispatch.switches import Switch, Switches
 
 _by = click.option("--by", help="Who says so, for the record (default: the user's name).")
 _config = click.option("--config", type=click.Path(), help="Another satisfice.toml.")
@@ -48,7 +49,8 @@ def kill(
     satisfice kill tenant acme --reason "unpaid"
     satisfice kill --list
     """
-    switches = _switches(config)
+    settings = _settings(config)
+    switches = _switches(settings)
     if log:
         _tell_log(switches, as_json)
         return
@@ -61,10 +63,13 @@ def kill(
         _show(("level", "name", "reason", "by", "at"), rows, as_json, "nothing is stopped")
         return
     done = switches.kill(level, name, reason=reason, by=by if by is not None else user())
+    warning = _warning(done, settings)
     if as_json:
-        emit({"level": done.level, "name": done.name, "reason": done.reason, "by": done.by, "at": done.at})
+        emit({**done.row, "warning": warning})
     else:
         click.echo(f"{done.said}\nlift it with: {done.undo}")
+        if warning:
+            click.echo(f"warning: {warning}", err=True)
 
 
 @click.command()
@@ -76,7 +81,7 @@ def kill(
 @json_option
 def revive(level: str, name: str, reason: str, by: str | None, config: str | None, as_json: bool) -> None:
     """Lets run again what `satisfice kill LEVEL [NAME]` has stopped."""
-    was = _switches(config).revive(level, name, reason=reason, by=by if by is not None else user())
+    was = _switches(_settings(config)).revive(level, name, reason=reason, by=by if by is not None else user())
     if as_json:
         emit({"level": was.level, "name": was.name, "revived": True})
     else:
@@ -84,11 +89,27 @@ def revive(level: str, name: str, reason: str, by: str | None, config: str | Non
         click.echo(f"{what} may run again")
 
 
-def _switches(config: str | None) -> Switches:
+def _settings(config: str | None) -> Settings:
     from ..models.settings import load_settings
+
+    return load_settings(config)
+
+
+def _switches(settings: Settings) -> Switches:
     from ..scheduler.dispatch.switches import Switches, place_of
 
-    return Switches(place_of(load_settings(config)))
+    return Switches(place_of(settings))
+
+
+def _warning(switch: Switch, settings: Settings) -> str:
+    """Where nothing is known by that name. The switch is on by now, whatever may be wrong with the settings."""
+    from ..models.catalog import Catalog
+    from ..scheduler.dispatch.knowing import unknown_here
+
+    try:
+        return unknown_here(switch, settings, Catalog(settings))
+    except SatisficeError as error:
+        return f"whether {switch.name!r} is known here cannot be told: {error}"
 
 
 def _tell_log(switches: Switches, as_json: bool) -> None:

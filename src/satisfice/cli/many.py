@@ -56,7 +56,7 @@ def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | 
     satisfice solve-many questions.jsonl --budget 1.50 --resume answers.jsonl
 
     Ctrl-C ends it with what is there. Exit code: 0, also where single queries failed (they say so); 130 interrupted;
-    otherwise as `solve`.
+    7 ended by a kill switch; otherwise as `solve`.
     """
     import anyio
 
@@ -82,13 +82,18 @@ def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | 
         "account": options["account"],
         "resume": records,
     }
-    with written(options["out"] or options["resume"]) as on_record, told(as_json, len(queries)) as on_progress:
+    out, old = options["out"] or options["resume"], options["resume"]
+    moved = bool(old) and Path(out).resolve() != Path(old).resolve()
+    with written(out, bool(old) and not moved) as on_record, told(as_json, len(queries)) as on_progress:
+        if moved and on_record is not None:  # whole again, in the new file
+            for record in records:
+                on_record(record)
         batch, late = anyio.run(partial(_work, engine, queries, {**request, "on_record": on_record}, on_progress))
     show(batch, as_json)
     if late is not None:
         note(f"error: {late}")
         return 6
-    return 130 if batch.stopped == "cancelled" else 0
+    return {"cancelled": 130, "killed": 7}.get(batch.stopped, 0)
 
 
 async def _work(engine: Any, queries: list[Any], request: dict[str, Any], on_progress: Any) -> tuple[Any, Any]:
@@ -167,14 +172,13 @@ def read_records(file: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def written(out: str | None) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+def written(out: str | None, resumed: bool = False) -> Iterator[Callable[[dict[str, Any]], None] | None]:
     """Appends records to `out`, each at once: a batch that is killed can go on from there. A file that is there already
     is gone on with only by --resume."""
     if out is None:
         yield None
         return
     path = Path(out)
-    resumed = "--resume" in sys.argv or any(arg.startswith("--resume=") for arg in sys.argv)
     if path.exists() and path.stat().st_size and not resumed:
         raise CallerError(f"{out} is there already: go on with it by --resume {out}, or name another file")
     with path.open("a", encoding="utf-8") as file:
@@ -209,11 +213,11 @@ def show(batch: Batch, as_json: bool) -> None:
     rows = list(zip(batch.solutions, batch.errors, batch.runs, strict=True))
     if as_json:
         solved = [
-            {"error": error.to_dict(), "runs": list(runs)}
-            if error is not None
-            else {**solution.to_dict(candidates=False), "runs": list(runs), "index": solution.index}
-            if solution is not None
-            else None
+            {
+                **(solution.to_dict(candidates=False) if solution is not None else {}),
+                **({"error": error.to_dict()} if error is not None else {}),
+                "runs": list(runs),
+            }
             for solution, error, runs in rows
         ]
         emit({**batch.to_dict(), "solutions": solved})
@@ -233,8 +237,9 @@ def show(batch: Batch, as_json: bool) -> None:
 
 
 def _row(place: int, solution: Any, error: Any) -> list[Any]:
-    if error is not None:
+    if solution is None:
         return [place, "", "", "", "", f"{error.code}: {error}"[:80]]
     confidence = None if solution.confidence is None else f"{solution.confidence:.2f}"
+    stopped = solution.stop_reason if error is None else f"{error.code}: {error}"[:80]
     answer = "" if solution.answer is None else solution.answer[:60]
-    return [place, answer, confidence, usd(solution.spend.usd), solution.spend.calls, solution.stop_reason]
+    return [place, answer, confidence, usd(solution.spend.usd), solution.spend.calls, stopped]

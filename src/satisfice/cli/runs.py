@@ -180,9 +180,9 @@ def show_run(run: str, explain: bool, config: str | None, as_json: bool) -> None
 
 @runs.command()
 @click.argument("run", required=False)
-@click.option("--correct", "verdict", flag_value="1", help="The answer was right.")
-@click.option("--wrong", "verdict", flag_value="0", help="The answer was wrong.")
-@click.option("--score", "verdict", metavar="0..1", help="How far it was right.")
+@click.option("--correct", is_flag=True, help="The answer was right.")
+@click.option("--wrong", is_flag=True, help="The answer was wrong.")
+@click.option("--score", metavar="0..1", help="How far it was right.")
 @click.option("--by", default="", help="Who says so.")
 @click.option("--note", default="", help="Why, for the record.")
 @click.option("--account", help="The account that the run must have been charged to.")
@@ -191,7 +191,14 @@ def show_run(run: str, explain: bool, config: str | None, as_json: bool) -> None
 @config_option
 @json_option
 def feedback(
-    run: str | None, summary: bool, verdict: str | None, config: str | None, as_json: bool, **more: Any
+    run: str | None,
+    correct: bool,
+    wrong: bool,
+    score: str | None,
+    summary: bool,
+    config: str | None,
+    as_json: bool,
+    **more: Any,
 ) -> None:
     """Say whether a run's answer was right, at any time after it. Predictions of its arms learn from it.
 
@@ -202,6 +209,10 @@ def feedback(
     """
     from .telling import give, summarise
 
+    given = [word for word, told in (("1", correct), ("0", wrong), (score, score is not None)) if told]
+    if len(given) > 1:
+        raise CallerError("give one of --correct, --wrong and --score: they say different things")
+    verdict = given[0] if given else None
     if summary:
         if run or verdict:
             raise CallerError("--summary is about all runs: give no run, and no verdict")
