@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import exp, log10, pi, sqrt
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,7 @@ class World:
     fitted: bool = False
     successes: Callable[[], Successes] | None = None
     _kept: dict[object, Tables] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=Lock, repr=False)
 
     def tables(
         self,
@@ -133,9 +135,11 @@ class World:
         key = (arms, needed, seen, topic, moved)
         found = self._kept.get(key)
         if found is None:
-            if len(self._kept) >= KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
-            found = self._kept[key] = self._tables(arms, needed, seen, topic, moved)
+            found = self._tables(arms, needed, seen, topic, moved)
+            with self._lock:  # engines in several threads share the world of a policy
+                if len(self._kept) >= KEPT:
+                    self._kept.pop(next(iter(self._kept)), None)
+                self._kept[key] = found
         return found
 
     def exact(self, portfolio: object, terms: Sequence[Terms]) -> Successes | None:

@@ -291,7 +291,7 @@ async def storm(
     async with await Ledger.open(file, [Account("global", None, (Limit.of(usd=cap / 1e9),))]) as ledger:
         settings = _settings(provider, home, at_once, patience, rough)
         async with Engine("first", settings=settings, journal=home / "runs.db", ledger=ledger) as engine:
-            places, began = anyio.CapacityLimiter(at_once), perf_counter()
+            places, killing, began = anyio.CapacityLimiter(at_once), anyio.Lock(), perf_counter()
 
             async def one(i: int, patient: float) -> None:
                 strategy: Any = SingleShot(params=params)
@@ -299,8 +299,8 @@ async def storm(
                     strategy = SelfConsistency(samples=3, params=params)
                 found = None
                 async with places:
-                    while engine.dispatcher.switches.on:  # else all that wait would be refused at once
-                        await anyio.sleep(0.02)
+                    async with killing:  # else all that wait would be refused at once
+                        pass
                     try:
                         with anyio.move_on_after(patient):
                             budget = Budget(usd=each / 1e9, calls=30)
@@ -324,7 +324,7 @@ async def storm(
             with _watched(report.manners):
                 async with anyio.create_task_group() as group:
                     if rough:
-                        group.start_soon(_meddle, engine)
+                        group.start_soon(_meddle, engine, killing)
                     for i in range(requests):
                         patient = dice.uniform(0.0, 0.3) if rough and dice.random() < 0.2 else inf
                         group.start_soon(one, i * 3 // 4 if rough else i, patient)
@@ -351,13 +351,14 @@ def _settings(provider: Provider, home: Path, at_once: int, patience: float, rou
     return Settings(models={"first": first, "second": second}, home=home, dispatch=dispatch)
 
 
-async def _meddle(engine: Engine) -> None:
+async def _meddle(engine: Engine, killing: anyio.Lock) -> None:
     """Throws kill switches, and lifts them again."""
     for level, name in (("model", "first"), ("strategy", "self_consistency"), ("global", "")):
         await anyio.sleep(0.3)
-        engine.kill(level, name)
-        await anyio.sleep(0.15)
-        engine.revive(level, name)
+        async with killing:
+            engine.kill(level, name)
+            await anyio.sleep(0.15)
+            engine.revive(level, name)
 
 
 def _left_over(engine: Engine) -> list[str]:

@@ -23,7 +23,7 @@ from satisfice.scheduler.dispatch.dispatcher import Dispatcher
 from satisfice.scheduler.live import Live
 from satisfice.scheduler.run import Run
 from satisfice.testing.chaos import FAULTS, Provider, Storm, storm
-from satisfice.testing.chaos_books import PRICES
+from satisfice.testing.chaos_books import PRICES, outcome
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -65,8 +65,9 @@ async def test_hedges_cache_cancels_and_kill_switches_in_bad_weather(tmp_path: P
     with Provider(FAULTS) as provider:
         report = await storm(provider, tmp_path, 40, rough=True)
     assert report.faults() == []
-    assert report.errors["killed"] > 0
     assert report.right > 10
+    hows = {outcome(reply)[0] for run in report.paid for _, reply in run.calls() if reply is not None}
+    assert hows >= {"reply", "cached", "hedged"}
 
 
 async def test_an_account_that_runs_out_is_never_overdrawn(tmp_path: Path) -> None:
@@ -204,6 +205,7 @@ async def test_a_rough_storm_for_long(tmp_path: Path, stream: bool) -> None:
     with Provider(FAULTS) as provider:
         report = await storm(provider, tmp_path, 400, rough=True, stream=stream)
     assert report.faults() == []
+    assert report.errors["killed"] > 0
 
 
 @pytest.mark.long
