@@ -126,7 +126,9 @@ class AllocationPolicy(BaseModel):
     was fitted without topics, and is for those that are not known. `successes`: how often draws pass exact checks
     (None: as votes say). `provenance` tells what it was fitted
     on, and how well it predicted what was held out. What is declared was read off nine models on ten exams (recorded by
-    Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` cannot be told from one draw of each."""
+    Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` and
+    `again`, which one draw of each cannot tell, so that repeated draws of one arm claim what the declared prior of votes
+    does (`budgets.priors`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -122,6 +122,8 @@ class Provider:
         usage = None
         if fault in ("", "duplicate", "usage") and isinstance(told, dict):
             counts = told["prompt_tokens"], told["completion_tokens"]
+            if body.get("stream") and counts[1] < 0:
+                counts = counts[0], 0  # litellm makes it that in a stream, so that nobody can know better
             if all(isinstance(x, int) and 0 <= x <= 1 << 53 for x in counts) and counts[0]:
                 usage = Usage(*counts)
         self.seen.append(Seen(_number(body), body["model"], fault or "none", monotonic(), usage))
