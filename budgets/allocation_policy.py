@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .portfolio_world import Arm, World, logistic
+from .portfolio_world import NODES, Arm, World, logistic
 from .predictor import Predictor, PredictorPolicy
 from .successes import Successes, of_betas, of_logits
 
@@ -117,27 +117,24 @@ class SuccessesPolicy(BaseModel):
 
 class AllocationPolicy(BaseModel):
     """What is known of several arms together: each by its key, and of the urn of wrong answers (`kappa`, `alike`,
-    `middle`, `again`: see `budgets.portfolio_world.World`).
-    `curve` (b0, b1, sd) stands in for arms that are not known: their bias by what they cost relative to the cheapest.
-    `ease`: what features tell of a question; `weights`: how
-    often it is how much easier than that (empty: as a normal distribution says). `settled` (a, b): a claim of
-    P(right) p is read as sigmoid(a + b logit p) (empty: as it is).
-    `predictor`: what features tell of each arm, in place of `ease`, given the difficulty `gain` times as much; `alone`
-    was fitted without topics, and is for those that are not known. `successes`: how often draws pass exact checks
-    (None: as votes say). `provenance` tells what it was fitted
+    `middle`, `again`: see `budgets.portfolio_world.World`). `curve` (b0, b1, sd) stands in for arms that are not known:
+    their bias by what they cost relative to the cheapest. `ease`: what features tell of a question; `weights`: how
+    often it is how much easier than that (empty: as a normal distribution says). `settled` (a, b): a claim of P(right)
+    p is read as sigmoid(a + b logit p) (empty: as it is). `predictor`: what features tell of each arm, in place of
+    `ease`, given the difficulty `gain` times as much; `alone` was fitted without topics, and is for those that are not
+    known. `successes`: how often draws pass exact checks (None: as votes say). `provenance` tells what it was fitted
     on, and how well it predicted what was held out. What is declared was read off nine models on ten exams (recorded by
-    Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` and
-    `again`, which one draw of each cannot tell, so that repeated draws of one arm claim what the declared prior of votes
-    does (`budgets.priors`)."""
+    Renze & Guven 2024, 2405.06682): figures of the fit, rounded; `own` and `again`, which one draw of each cannot tell,
+    so that repeated draws of one arm claim what the declared prior of votes does (`budgets.priors`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     arms: dict[str, ArmPolicy] = {}
-    curve: tuple[Finite, Finite, Annotated[float, Field(ge=0)]] = (0.4, 1.1, 0.8)
+    curve: tuple[Finite, Finite, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = (0.4, 1.1, 0.8)
     loading: Finite = 2.0
     own: Positive = 6.0
     blank: Share = 0.01
-    kappa: Positive = 3.0
+    kappa: Annotated[float, Field(ge=1e-3, allow_inf_nan=False)] = 3.0
     alike: tuple[Finite, Finite] = (-0.25, 0.4)
     middle: Finite = 1.4
     again: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
@@ -150,6 +147,14 @@ class AllocationPolicy(BaseModel):
     successes: SuccessesPolicy | None = None
     fitted: bool = True
     provenance: dict[str, str | int | float] = {}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> AllocationPolicy:
+        if self.weights and (len(self.weights) != NODES or sum(self.weights) <= 0):
+            raise ValueError(f"allocation: weights are {NODES} shares, not all of them 0, or none")
+        if self.settled is not None and self.settled[1] <= 0:
+            raise ValueError("allocation: settled must rise: its second figure is above 0")
+        return self
 
     def world(self) -> World:
         """The runtime of this policy, the same one each time, with the tables that it keeps."""

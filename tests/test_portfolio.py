@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,12 @@ def test_naive_bayes_would_claim_more() -> None:
 def test_priors_without_an_allocation_have_none() -> None:
     assert Priors(()).allocation is None
     assert Policy().priors().allocation is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"weights": (0.5, 0.25, 0.25)}, {"weights": (0.0,) * 9}, {"kappa": 1e-300}, {"settled": (0.0, -1.0)}],
+)
+def test_a_policy_that_cannot_be_right_is_refused_before_anything_is_spent(broken: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="allocation|kappa|greater"):
+        AllocationPolicy(**broken)
