@@ -195,5 +195,5 @@ def test_priors_without_an_allocation_have_none() -> None:
     [{"weights": (0.5, 0.25, 0.25)}, {"weights": (0.0,) * 9}, {"kappa": 1e-300}, {"settled": (0.0, -1.0)}],
 )
 def test_a_policy_that_cannot_be_right_is_refused_before_anything_is_spent(broken: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="allocation|kappa|greater"):
+    with pytest.raises(ValueError, match=r"allocation|kappa|greater"):
         AllocationPolicy(**broken)
