@@ -25,6 +25,8 @@ from satisfice.scheduler.run import Run
 from satisfice.testing.chaos import FAULTS, Provider, Storm, storm
 from satisfice.testing.chaos_books import PRICES, outcome
 
+PATIENCE = 2.5  # seconds that a call may take: long enough for a busy machine, and what each one that hangs costs
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
@@ -48,7 +50,7 @@ pytestmark = [
 
 async def weather(tmp_path: Path, faults: tuple[str, ...], requests: int, share: float, stream: bool) -> None:
     with Provider(faults, share) as provider:
-        report = await storm(provider, tmp_path, requests, stream=stream)
+        report = await storm(provider, tmp_path, requests, stream=stream, patience=PATIENCE)
     assert report.faults() == []
     assert set(report.met) <= {"none", *faults}
     # Only what cannot be read is not tried again; three in a row to both models is rarer than one question in ten.
@@ -63,7 +65,7 @@ async def test_all_faults_mixed(tmp_path: Path, stream: bool) -> None:
 
 async def test_hedges_cache_cancels_and_kill_switches_in_bad_weather(tmp_path: Path) -> None:
     with Provider(FAULTS) as provider:
-        report = await storm(provider, tmp_path, 40, rough=True)
+        report = await storm(provider, tmp_path, 40, rough=True, patience=PATIENCE)
     assert report.faults() == []
     assert report.right > 10
     hows = {outcome(reply)[0] for run in report.paid for _, reply in run.calls() if reply is not None}
@@ -73,7 +75,7 @@ async def test_hedges_cache_cancels_and_kill_switches_in_bad_weather(tmp_path: P
 async def test_an_account_that_runs_out_is_never_overdrawn(tmp_path: Path) -> None:
     honest = tuple(fault for fault in FAULTS if fault != "usage")
     with Provider(honest) as provider:
-        report = await storm(provider, tmp_path, 30, cap=150_000_000)
+        report = await storm(provider, tmp_path, 30, cap=150_000_000, patience=PATIENCE)
     assert report.faults() == []
     assert (report.overrun, report.posted <= 150_000_000) == (0, True)
     assert report.errors["budget_too_small"] > 0
@@ -203,7 +205,7 @@ async def test_all_faults_mixed_for_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_rough_storm_for_long(tmp_path: Path, stream: bool) -> None:
     with Provider(FAULTS) as provider:
-        report = await storm(provider, tmp_path, 400, rough=True, stream=stream)
+        report = await storm(provider, tmp_path, 400, rough=True, stream=stream, patience=PATIENCE)
     assert report.faults() == []
     assert report.errors["killed"] > 0
 
@@ -211,5 +213,5 @@ async def test_a_rough_storm_for_long(tmp_path: Path, stream: bool) -> None:
 @pytest.mark.long
 async def test_a_provider_that_hardly_works(tmp_path: Path) -> None:
     with Provider(FAULTS, 0.9) as provider:
-        report = await storm(provider, tmp_path, 100)
+        report = await storm(provider, tmp_path, 100, patience=PATIENCE)
     assert report.faults() == []
