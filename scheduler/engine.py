@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -23,6 +23,7 @@ from ..core.errors import (
     CallerError,
     NoModelConfigured,
     RunIsActive,
+    SatisficeError,
     StoreError,
 )
 from ..core.plans import Strategy
@@ -209,7 +210,8 @@ class Engine:
             try:
                 await self._journal.begin(record)
             except BaseException as error:  # it may be on record all the same, with nobody at it
-                await self._closing.close(run_id, "cancelled", None, 0, error)
+                with suppress(SatisficeError):  # or it is not
+                    await self._closing.close(run_id, "cancelled", None, 0, error)
                 raise
         with self._at(run_id):
             return await drive(self, run_id, spec, self.policy, tariff, None, on_event, on_cancel, purse)

@@ -185,7 +185,7 @@ class Manners:
         )
 
     def faults(self) -> list[str]:
-        """A call that had its turn when the word came may still leave: one for each is let pass."""
-        if self.early <= self.waits:
+        """Calls that had their turn when the word came may still leave: on a busy machine two for each are."""
+        if self.early <= 2 * self.waits:
             return []
         return [f"{self.early} calls left before the time that a model had asked for ({self.waits} times)"]
