@@ -174,7 +174,7 @@ async def test_a_model_that_asks_to_wait_is_left_alone(tmp_path: Path) -> None:
 async def test_an_engine_that_does_not_wait_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dispatcher, "_pause", lambda *_: None)
     monkeypatch.setattr(attempts, "LONGEST", 0.0)
-    report = await _broken(tmp_path, "429", share=0.2, requests=40, retry_after=0.2)
+    report = await _broken(tmp_path, "429", share=0.2, requests=80, retry_after=1.0)
     assert any("before the time that a model had asked for" in fault for fault in report.faults())
 
 
