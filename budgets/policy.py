@@ -154,8 +154,9 @@ class Policy(BaseModel):
     `cascades` of chains of models ("cheap>dear"), `rounds` of the rounds of strategies. `chances` are (theta, weight)
     rows that stand in for `success` where they were fitted, `chains` what draws under verifiers did, by their names.
     `kinds` is the prior of the votes in full (empty: that of `voting`), `stops` tables of when to stop that were made
-    for it. `allocation`: what is known of several arms on the same questions. `provenance` tells what it was fitted
-    on."""
+    for it. `allocation`: what is known of several arms on the same questions. `strategy`: how requests
+    think that name no strategy ("" : the allocator), as `solve --strategy` takes it. `provenance` tells what it was
+    fitted on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -176,6 +177,7 @@ class Policy(BaseModel):
     stops: str = Field(default="", repr=False)
     chains: dict[str, ChainPolicy] = {}
     allocation: AllocationPolicy | None = None
+    strategy: str = ""
 
     def priors(self) -> Priors:
         """What a run believes beforehand: the same object each time, by which tables made from it are kept."""

@@ -10,7 +10,7 @@ from ..core.amounts import NANO
 from .bank import Bank, Draw
 from .intervals import Interval, best, clustered
 from .replaying import order
-from .report import Row
+from .report import Each, Row
 
 Deals: TypeAlias = Mapping[str, tuple[Draw, ...]]
 FIXED = (3, 5)  # sizes of the fixed votes, beside the vote of all draws
@@ -58,7 +58,10 @@ class Tally:
             net=net,
             answered=_mean(self.answered) or 0.0,
             runs=self.runs,
-            each={q: (self.right[q], self.usd[q]) for q in self.right},
+            each={
+                q: Each(self.right[q], self.usd[q], self.tokens[q], self.calls[q], 0.0, self.answered[q])
+                for q in self.right
+            },
             **more,
         )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.errors import UnknownName
 from .intervals import Interval, paired
@@ -29,6 +29,18 @@ class Calibration:
     fitted: bool
 
 
+class Each(NamedTuple):
+    """One question's figures, each a mean over its runs: share right, dollars, tokens, calls, seconds, and the share
+    that gave an answer."""
+
+    right: float
+    usd: float
+    tokens: float = 0.0
+    calls: float = 0.0
+    seconds: float = 0.0
+    answered: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One measured way of answering.
@@ -37,7 +49,8 @@ class Row:
     is what a right answer is worth in dollars, `net` = right answers at their worth less wrong ones at their cost
     less dollars spent, per question. Dollars are None where the bank does not know them. `answered` is the share of
     runs with an answer; `stops` counts runs by reason; `misses` are runs that the bank could not answer (they are in
-    no other figure), `faults` runs that an error ended. `each` holds the per-question accuracy and dollars.
+    no other figure), `faults` runs that an error ended. `each` holds the figures of
+    each question.
     """
 
     name: str
@@ -59,7 +72,7 @@ class Row:
     calibration: Calibration | None = None
     baseline: bool = False
     note: str = ""
-    each: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
+    each: Mapping[str, Each] = field(default_factory=dict, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the per-question figures."""

@@ -152,7 +152,7 @@ class Engine:
         choices: Sequence[str] = (),
         schema: Mapping[str, Any] | None = None,
         checks: Sequence[Any] = (),
-        strategy: str | Strategy = "auto",
+        strategy: str | Strategy | None = None,
         models: str | Sequence[str] | None = None,
         seed: int | None = None,
         scope: Sequence[str] = (),
@@ -169,8 +169,9 @@ class Engine:
 
         `budget`: dollars as a hard cap, or a Budget (None: `limits` of satisfice.toml). `query`: text, chat messages or
         a Task. `answer`: number, choice, text, json, code, or a Contract. `checks`: callables on the answer, verifiers,
-        or their names with settings ("regex:pattern=^4"). `account`: of the ledger, to be charged beside the budget
-        (None: the engine's). `topic`: what it is about, in words of your own, to learn by. `shadow`: value that a
+        or their names with settings ("regex:pattern=^4"). `strategy`: None for what the policy says, the allocator
+        where it says nothing. `account`: of the ledger, to be charged beside the budget (None: the engine's).
+        `topic`: what it is about, in words of your own, to learn by. `shadow`: value that a
         dollar must buy beside what `worth` asks: the price of a budget shared with other requests (given,
         `Solution.index` says at which price more would be bought). `explore=False`: nothing is tried out on this
         request. `store=False`: neither it nor its replies are kept, in journal or cache. `purse`: money

@@ -22,7 +22,7 @@ from ..strategies.auto import Auto, _Allocation
 from ..strategies.limiting import Limited
 from ..strategies.verify import samples_of
 from .decisions import SINGLE_SHOTS, Economics
-from .preparing import prepare
+from .preparing import DEFAULT, prepare
 from .tariff import Quote, Tariff, first_sample, quote_step
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def plan(
     choices: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
     checks: Sequence[Any] = (),
-    strategy: str | Strategy = "auto",
+    strategy: str | Strategy | None = None,
     models: str | Sequence[str] | None = None,
     topic: str = "",
     points: int = POINTS,
@@ -123,7 +123,7 @@ def plan(
         choices=choices,
         schema=schema,
         checks=checks,
-        strategy=strategy,
+        strategy=strategy or DEFAULT,
         models=models,
         seed=seed,
         scope=(),

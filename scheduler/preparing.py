@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+DEFAULT = "auto"
+
+
 def prepare(
     engine: Engine,
     query: Any,
@@ -36,7 +39,7 @@ def prepare(
     choices: Sequence[str],
     schema: Mapping[str, Any] | None,
     checks: Any,
-    strategy: str | Strategy,
+    strategy: str | Strategy | None,
     models: str | Sequence[str] | None,
     seed: int | None,
     scope: Sequence[str],
@@ -55,9 +58,10 @@ def prepare(
     contract, checks = contract_of(answer, choices, schema), listed(checks)
     task = task_of(query, contract, checks, engine.settings.prompts, scope, specs_of(engine.tools))
     task = replace(task, topic=topic) if topic else task
-    made = strategy_of(strategy) if isinstance(strategy, str) else strategy
-    names = engine.names(models) if models is not NO_MODELS else NO_MODELS
     policy = engine.policy
+    wanted = strategy or policy.strategy or DEFAULT
+    made = strategy_of(wanted) if isinstance(wanted, str) else wanted
+    names = engine.names(models) if models is not NO_MODELS else NO_MODELS
     made = _armed(made, names, policy, task)
     names = tuple(dict.fromkeys((*names, *named_by(task, made))))
     seed = randbits(31) if seed is None else seed

@@ -27,8 +27,8 @@ _COMMANDS = {
     "models": ("listings", "The models that can be named, and their prices."),
     "prices": ("pricing", "What models charge, on which day, and how we know."),
     "bank": ("banks", "Import and inspect banks of recorded samples."),
-    "evaluate": ("banks", "Replay strategies on a bank: accuracy, spend, baselines."),
-    "fit": ("banks", "Fit a policy on a bank."),
+    "evaluate": ("evaluating", "Replay strategies on a bank: accuracy, spend, baselines."),
+    "fit": ("evaluating", "Fit a policy on a bank."),
     "calibrate": ("calibrating", "Measure the verifiers of a bank: what is a score worth as a probability?"),
     "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),
 }

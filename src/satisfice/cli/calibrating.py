@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import CallerError, StoreError, UnknownName
-from .banks import bank_option, progress
+from .banks import bank_option
 from .output import emit, json_option, note, table
+from .progressing import progress
 
 if TYPE_CHECKING:
     from ..budgets.policy import Policy

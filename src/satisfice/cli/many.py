@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(), help="Write each part to this file (JSON lines) as it ends.")
 @click.option("--resume", type=click.Path(), help="Go on from this --out file of a batch that was cut off.")
 @click.option("--model", "models", multiple=True, help="Model, alias or pool; the first is the default (repeat).")
-@click.option("--strategy", default="auto", show_default=True, metavar="NAME[:key=value,...]")
+@click.option("--strategy", metavar="NAME[:key=value,...]", help="auto, unless the policy says otherwise.")
 @click.option("--answer", default="text", show_default=True, help=f"What counts as an answer: {', '.join(KINDS)}.")
 @click.option("--choices", help="The options of a choice, comma-separated.")
 @click.option("--check", "checks", multiple=True, metavar="NAME[:key=value,...]", help="A verifier (repeat).")

@@ -17,6 +17,7 @@ from .output import emit, json_option, note, spent_said
 if TYPE_CHECKING:
     from ..budgets.budget import Budget
     from ..core.verdict import Judgement
+    from ..scheduler.engine import Engine
     from ..scheduler.solution import Solution
 
 EMBEDDED = "local/smollm2"
@@ -33,10 +34,8 @@ EMBEDDED = "local/smollm2"
 )
 @click.option(
     "--strategy",
-    default="auto",
-    show_default=True,
     metavar="NAME[:key=value,...]",
-    help="auto, a name (see `strategies`) with its settings, or module:attribute.",
+    help="auto (unless the policy says otherwise), a name (see `strategies`) with its settings, or module:attribute.",
 )
 @click.option("--answer", default="text", show_default=True, help=f"What counts as an answer: {', '.join(KINDS)}.")
 @click.option("--choices", help="The options of a choice, comma-separated.")
@@ -108,7 +107,8 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     budget = Budget(**given, worth=options["worth"], wrong=options["wrong"], per_second=options["per_second"])
 
     async def work() -> Solution:
-        return await interruptible(partial(engine.solve, text, **_request(budget, options)), as_json, engine, kept=kept)
+        asked = partial(engine.solve, text, **_request(budget, options, engine))
+        return await interruptible(asked, as_json, engine, kept=kept)
 
     solution, late = anyio.run(finished, engine, work)
     show(solution, as_json, tools=options["tools"])
@@ -125,12 +125,13 @@ def tooled(specs: Sequence[str]) -> dict[str, Any]:
     return dict(found)
 
 
-def _request(budget: Budget, options: dict[str, Any]) -> dict[str, Any]:
+def _request(budget: Budget, options: dict[str, Any], engine: Engine) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
+    from ..scheduler.preparing import DEFAULT
     from ..strategies.limiting import with_params
     from ..strategies.registry import strategy_of
 
-    strategy = strategy_of(options["strategy"])
+    strategy = strategy_of(options["strategy"] or engine.policy.strategy or DEFAULT)
     return {
         "budget": budget,
         "strategy": with_params(strategy, options["max_tokens"], options["temperature"]),
