@@ -29,6 +29,7 @@ _COMMANDS = {
     "bank": ("banks", "Import and inspect banks of recorded samples."),
     "evaluate": ("evaluating", "Replay strategies on a bank: accuracy, spend, baselines."),
     "fit": ("evaluating", "Fit a policy on a bank."),
+    "off-policy": ("off_policy", "What another policy would have got, from logged decisions."),
     "calibrate": ("calibrating", "Measure the verifiers of a bank: what is a score worth as a probability?"),
     "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),
 }
