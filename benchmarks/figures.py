@@ -75,15 +75,46 @@ FIGURES: dict[str, Figure] = {
     "stopping-0.7": Figure(f"stopping.py replay @{MCQA} --temperature 0.7", "stopping", 2, _of_stopping(-0.10, 1.80)),
     "stopping-1.0": Figure(f"stopping.py replay @{MCQA} --temperature 1", "stopping", 2, _of_stopping(-0.18, 2.59)),
     "stopping-gpt4": Figure(
-        f"stopping.py replay @{MCQA} --model gpt-4 --keep comprehensive --temperature 0.7", "stopping", 2
+        f"stopping.py replay @{MCQA} --model gpt-4 --keep comprehensive --temperature 0.7",
+        "stopping",
+        2,
+        (Stated("mean regret, points", r"regret, mean over the costs:", 0.82),),
     ),
-    "stopping-learned": Figure("stopping_learned.py", "stopping", 5),
+    "stopping-learned": Figure(
+        "stopping_learned.py",
+        "stopping",
+        2,
+        tuple(Stated(f"regret, {w}", rf"\| {w} \|", v) for w, v in (("choice", 0.03), ("open", 0.10), ("mixed", 0.05))),
+    ),
     "stopping-started": Figure(f"stopping.py started @{MCQA} --temperature 0.7", "stopping", 2),
     "stopping-speed": Figure(f"stopping_speed.py warm @{MCQA}", "stopping", 1),
-    "checks": Figure(f"folding.py check @{GAME}", "stopping-other", 2),
-    "checks-synthetic": Figure("folding.py synthetic", "stopping-other", 5),
-    "switching": Figure(f"folding.py switch @{GAME}", "stopping-other", 2),
-    "rounds": Figure(f"folding.py rounds @{TRIALS}", "stopping-other", 2),
+    "checks": Figure(
+        f"folding.py check @{GAME}",
+        "stopping-other",
+        1,
+        (
+            Stated("IO, Beta: mean regret", r"mean over the grid, Beta:", 0.79),
+            Stated("CoT, Beta: mean regret", r"(?s)cot: n = .*mean over the grid, Beta:", 0.43),
+        ),
+    ),
+    "checks-synthetic": Figure(
+        "folding.py synthetic",
+        "stopping-other",
+        2,
+        (Stated("half hopeless, as fit chooses", r"half hopeless, half Beta\(4, 4\) \| as fit chooses \|", 0.52),),
+    ),
+    "switching": Figure(
+        f"folding.py switch @{GAME}",
+        "stopping-other",
+        1,
+        (Stated("by index less the better arm", r"less the better arm in hindsight:", 0.79),),
+    ),
+    "rounds": Figure(
+        f"folding.py rounds @{TRIALS}",
+        "stopping-other",
+        1,
+        (Stated("mean regret, curve", r"mean of all: curve", 0.84),),
+    ),
     "waves": Figure("folding.py waves", "stopping-other", 2),
     "scored": Figure(
         f"pandora.py {HERE.parent / 'experiments/banks/verifiers'} --only chain,UCB-Pandora", "stopping-other", 20
@@ -92,11 +123,44 @@ FIGURES: dict[str, Figure] = {
     "overspend": Figure("overspend.py", "ledger", 1),
     # scheduler
     "nine-models": Figure(f"nine_models.py @{NINE}", "allocation-nine-models", 240),
-    "routing-mmlu": Figure(f"routellm.py mmlu @{ROUTE}", "routing-routellm", 15),
-    "routing-gsm8k": Figure(f"routellm.py gsm8k @{ROUTE} @{ZERO}", "routing-routellm", 5),
-    "game24": Figure(f"game24_allocation.py @{GAME} @{STEPS}", "allocation-game24", 5),
-    "sharing-0.7": Figure(f"sharing.py draws @{MCQA} --orders 15 --mean 3 --temperature 0.7", "sharing", 20),
-    "sharing-1.0": Figure(f"sharing.py draws @{MCQA} --orders 15 --mean 3 --temperature 1", "sharing", 20),
+    "routing-mmlu": Figure(
+        f"routellm.py mmlu @{ROUTE}",
+        "routing-routellm",
+        3,
+        (
+            Stated("APGR in calls", r"\| predictor \|", 0.688, 0.002),
+            Stated("PGR at 40% of calls", r"\| predictor \|[^|]*\|", 0.651, 0.002),
+            Stated("APGR in calls, domain mean", r"\| domain mean \|", 0.670, 0.002),
+        ),
+    ),
+    "routing-gsm8k": Figure(
+        f"routellm.py gsm8k @{ROUTE} @{ZERO}",
+        "routing-routellm",
+        1,
+        (
+            Stated("PGR of the cascade", r"accept where the rerun agrees \|", 1.038, 0.002),
+            Stated("its share of strong calls", r"accept where the rerun agrees \|[^|]*\|", 0.459, 0.002),
+            Stated("its share of strong dollars", r"accept where the rerun agrees \|[^|]*\|[^|]*\|", 0.603, 0.002),
+        ),
+    ),
+    "game24": Figure(
+        f"game24_allocation.py @{GAME} @{STEPS}",
+        "allocation-game24",
+        1,
+        (Stated("mean gain over the worths, points", r"worths, allocator, points of worth:", 8.88),),
+    ),
+    "sharing-0.7": Figure(
+        f"sharing.py draws @{MCQA} --orders 15 --mean 3 --temperature 0.7",
+        "sharing",
+        20,
+        (Stated("shared less uniform, points", r"(?m)^\| 3(?:\.0)? \|[^|]*\|[^|]*\|[^|]*\|", 1.72),),
+    ),
+    "sharing-1.0": Figure(
+        f"sharing.py draws @{MCQA} --orders 15 --mean 3 --temperature 1",
+        "sharing",
+        20,
+        (Stated("shared less uniform, points", r"(?m)^\| 3(?:\.0)? \|[^|]*\|[^|]*\|[^|]*\|", 2.07),),
+    ),
     "fair-shares": Figure("queueing.py fair --seeds 2", "sharing", 5),
     "stream": Figure("queueing.py stream --even --overload 1.2", "sharing", 10),
     "decision-speed": Figure("allocation_speed.py --rounds 100", "allocation-speed", 2),
