@@ -15,18 +15,25 @@ the verdicts tell little, and the bank says how little.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha1
 from pathlib import Path
+from shutil import rmtree
+from statistics import fmean
 from time import monotonic
 from typing import Any
 
 import anyio
 import click
 
+from satisfice.budgets.prices import Price
 from satisfice.core.completions import Message, Params, Request, Usage
 from satisfice.core.task import Candidate, Contract, Task
-from satisfice.experiments.bank import Bank, Draw, Question, Scored
+from satisfice.experiments import tables
+from satisfice.experiments.bank import Bank, Draw, Question, RecordedRun, Scored
+from satisfice.experiments.intervals import clustered
 from satisfice.models.catalog import LOCAL_PRICE
 from satisfice.models.local import LocalModel
 from satisfice.verifiers.confidence import Confidence
@@ -239,6 +246,105 @@ def build(work: Path, out: Path) -> None:
                     nanos = LOCAL_PRICE.cost(Usage(one["tokens"]))
                     said[place][f"{verifier}@{judge}"] = Scored(one["score"], one["tokens"], nanos)
     Bank(known, found, MANIFEST, None, said).save(out)
+
+
+@main.command()
+@click.argument("recorded", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def small(recorded: Path, out: Path) -> None:
+    """Makes the bank `experiments/banks/small`: what `satisfice bank record` has RECORDED on the first questions of
+    `verifiers` (docs/banks.md has the commands), and what `verifiers` has of the same questions."""
+    made, older = Bank.open(recorded), Bank.open("verifiers")
+    kept = set(made.questions)
+    draws = {group: row for group, row in older.draws.items() if group[0] in kept} | dict(made.draws)
+    verdicts = {place: dict(said) for place, said in older.verdicts.items() if place[0] in kept} | dict(made.verdicts)
+    manifest = {key: value for key, value in made.manifest.items() if key not in ("parts", *tables.TABLES)}
+    manifest |= SMALL
+    conditions = {
+        **manifest["conditions"],
+        f"{QWEN} direct@0.7": {"as": MANIFEST["sampling"], "latency": "not recorded"},
+    }
+    manifest["conditions"] = conditions
+    manifest["prices"] = {**manifest["prices"], QWEN: {"prompt": 40_000, "completion": 160_000, "source": "nominal"}}
+    draws = {g: tuple(map(_priced, row)) if g[1] == QWEN else row for g, row in draws.items()}
+    # A debate of the smaller model was recorded on 18 questions, and never right: it is left out.
+    runs = {place: tuple(map(_run_priced, found)) for place, found in made.runs.items() if found[0].model == QWEN}
+    told = {text: manifest["run_settings"][text] for text in dict.fromkeys(text for _, text in runs)}
+    manifest["run_settings"] = told
+    if out.exists():
+        rmtree(out)
+    Bank(made.questions, draws, manifest, None, verdicts, runs).save(out)
+
+
+@main.command()
+@click.argument("path")
+def table(path: str) -> None:
+    """Prints what a bank holds and what its models get right, as a table of docs/banks.md."""
+    bank = Bank.open(path)
+    click.echo("| model | arm | questions | draws each | one draw right | majority right | tokens | seconds |")
+    click.echo("|---|---|--:|--:|---|---|--:|--:|")
+    for model, arm in bank.arms:
+        rows = bank.of_arm(model, arm)
+        one = [fmean(d.correct for d in row) for row in rows.values()]
+        majority = [_majority(row) for row in rows.values()]
+        drawn = [d for row in rows.values() for d in row]
+        times = [d.seconds for d in drawn if d.seconds is not None]
+        told = f"{fmean(times):.1f}" if times else "unknown"
+        sizes = sorted({len(row) for row in rows.values()})
+        shares = f"{_interval(one)} | {_interval(majority)} | {fmean(d.tokens for d in drawn):.0f} | {told}"
+        click.echo(f"| {model} | {arm} | {len(rows)} | {'-'.join(map(str, sizes))} | {shares} |")
+    click.echo("\n| strategy | model | questions | runs | right | calls | tokens |\n|---|---|--:|--:|---|--:|--:|")
+    found: dict[tuple[str, str], list[RecordedRun]] = {}
+    for (_, text), runs in bank.runs.items():
+        found.setdefault((text, runs[0].model), []).extend(runs)
+    for (text, model), runs in found.items():
+        name = text.partition(":")[0]
+        calls, tokens = fmean(len(run.effects) for run in runs), fmean(run.tokens for run in runs)
+        right = _interval([float(run.correct) for run in runs])
+        click.echo(f"| {name} | {model} | {len(runs)} | {len(runs)} | {right} | {calls:.1f} | {tokens:.0f} |")
+    verdicts = sum(len(said) for said in bank.verdicts.values())
+    size = sum(file.stat().st_size for file in bank.path.iterdir()) if bank.path else 0
+    click.echo(
+        f"\n{len(bank.questions)} questions, {verdicts:,} verdicts ({', '.join(bank.verifiers)}), {size / 1e6:.2f} MB."
+    )
+
+
+def _majority(row: tuple[Draw, ...]) -> float:
+    """The share of the most frequent answers (of equals, all) that are right."""
+    votes = Counter(draw.key for draw in row if draw.key is not None)
+    best = [key for key, n in votes.items() if n == max(votes.values())]
+    right = {draw.key for draw in row if draw.correct}
+    return sum(key in right for key in best) / len(best) if best else 0.0
+
+
+def _interval(values: list[float]) -> str:
+    found = clustered(values)
+    return f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _priced(draw: Draw) -> Draw:
+    return replace(draw, nanos=QWEN_PRICE.cost(Usage(draw.prompt_tokens or 0, draw.completion_tokens or 0)))
+
+
+def _run_priced(run: RecordedRun) -> RecordedRun:
+    """The run at the larger model's price."""
+    costs = [QWEN_PRICE.cost(Usage(e.prompt_tokens or 0, e.completion_tokens or 0)) for e in run.effects]
+    effects = tuple(replace(e, nanos=cost) for e, cost in zip(run.effects, costs, strict=True))
+    return replace(run, nanos=sum(costs), effects=effects)
+
+
+QWEN = "local/qwen2.5-coder-0.5b"
+QWEN_PRICE = Price.per_million(0.04, 0.16, source="nominal")  # four times as dear as one of a quarter of its size
+SMALL = {
+    "source": "recorded by `satisfice bank record` on reasoning-gym 0.1.25 questions; docs/banks.md says how",
+    "licence": "Apache-2.0",
+    "machine": "one thread of a shared cloud machine (2 cores, no GPU): latencies are those of a busy machine",
+    "about": (
+        "A bank for a first look: 12 kinds of easy questions, two models that are right now and then. Good for trying "
+        "every command, for votes, cascades, verifiers and exact replay of whole strategies; its figures say nothing "
+        "of other models or tasks. Prices are nominal, in proportion to the models' parameters (135 and 494 million)."
+    ),
+}
 
 
 def _task(row: dict[str, Any]) -> Task:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +21,29 @@ from .voting_stops import read
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kind = tuple[Share, Share, Share]
+FORMAT = 1
 SUM = 0.01  # rows of chances are rounded
 Others = Annotated[int, Field(ge=0, le=2)]
 VotingKind = tuple[Share, Share, Others, Share, Share]
+
+
+def newer_than_this(data: str | bytes, unknown: bool) -> str:
+    """Whether the JSON of a policy was made by a newer satisfice, in words; "" where nothing says so. `unknown`: it has
+    fields that are not known here."""
+    from importlib.metadata import version
+
+    try:
+        found = json.loads(data)
+        form, maker = found.get("format", FORMAT), str((found.get("provenance") or {}).get("made_by", ""))
+    except (ValueError, AttributeError):
+        return ""
+    if isinstance(form, int) and form > FORMAT:
+        return f"it was made by a newer satisfice (format {form}; this one knows {FORMAT}): update satisfice"
+    here = version("satisfice") if unknown and maker else ""
+    numbers = [tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (maker, here)]
+    if here and numbers[0] > numbers[1]:
+        return f"it was made by a newer satisfice ({maker}; this one is {here}): update satisfice"
+    return ""
 
 
 class VerifierPolicy(BaseModel):
@@ -215,13 +237,22 @@ class Policy(BaseModel):
     def load(cls, path: str | Path) -> Policy:
         """Reads a policy file. Raises `BadSettings`, naming the file and what is wrong."""
         try:
-            policy = cls.model_validate_json(Path(path).read_bytes())
+            data = Path(path).read_bytes()
         except OSError as error:
             raise BadSettings(f"cannot read policy {path}: {error.strerror}", file=str(path)) from error
+        return cls.parse(data, path)
+
+    @classmethod
+    def parse(cls, data: str | bytes, path: str | Path) -> Policy:
+        """A policy from its JSON; `path` says whose it is. Raises `BadSettings`, also for what a newer satisfice
+        made."""
+        try:
+            policy = cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise BadSettings(f"policy {path}: {where}: {first['msg']}", file=str(path)) from error
+            newer = newer_than_this(data, any(fault["type"] == "extra_forbidden" for fault in error.errors()))
+            raise BadSettings(f"policy {path}: {newer or where + ': ' + first['msg']}", file=str(path)) from error
         if "format" not in policy.model_fields_set:
             text = 'it has no "format": expected a file that `satisfice fit`, `calibrate` or Policy.save wrote'
             raise BadSettings(f"policy {path}: {text}", file=str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ..core.amounts import NANO
@@ -11,90 +11,33 @@ from .bank import Bank, Draw
 from .intervals import Interval, best, clustered
 from .replaying import order
 from .report import Each, Row
+from .tallies import Prices, Tally
+
+__all__ = ["Deals", "Prices", "Tally", "across", "majorities", "of_arm", "single_shot", "vote"]
 
 Deals: TypeAlias = Mapping[str, tuple[Draw, ...]]
 FIXED = (3, 5)  # sizes of the fixed votes, beside the vote of all draws
-
-
-@dataclass(slots=True)
-class Tally:
-    """Figures per question, each a mean over that question's runs: right, dollars, tokens, calls, answered."""
-
-    right: dict[str, float] = field(default_factory=dict)
-    usd: dict[str, float] = field(default_factory=dict)
-    tokens: dict[str, float] = field(default_factory=dict)
-    calls: dict[str, float] = field(default_factory=dict)
-    answered: dict[str, float] = field(default_factory=dict)
-    runs: int = 0
-
-    def add(self, question: str, runs: Sequence[tuple[float, float, float, float, float]]) -> None:
-        """Takes in a question's runs: (right, dollars, tokens, calls, answered) each."""
-        if runs:
-            means = [sum(column) / len(runs) for column in zip(*runs, strict=True)]
-            columns = (self.right, self.usd, self.tokens, self.calls, self.answered)
-            for column, value in zip(columns, means, strict=True):
-                column[question] = value
-            self.runs += len(runs)
-
-    def row(self, name: str, model: str, arm: str, prices: Prices, **more: Any) -> Row:
-        """The row of these figures. `net` and dollars are left out where the cost is not known."""
-        right, usd = list(self.right.values()), list(self.usd.values())
-        answered = list(self.answered.values())
-        net = None
-        if prices.known and prices.worth is not None and prices.worth != float("inf"):
-            wrong = [a - r for a, r in zip(answered, right, strict=True)]
-            gains = [r * prices.worth - w * prices.wrong - u for r, w, u in zip(right, wrong, usd, strict=True)]
-            net = clustered(gains)
-        return Row(
-            name,
-            model,
-            arm,
-            questions=len(right),
-            accuracy=clustered(right),
-            usd=clustered(usd) if prices.known else None,
-            tokens=_mean(self.tokens),
-            calls=_mean(self.calls),
-            worth=prices.worth if prices.known else None,
-            net=net,
-            answered=_mean(self.answered) or 0.0,
-            runs=self.runs,
-            each={
-                q: Each(self.right[q], self.usd[q], self.tokens[q], self.calls[q], 0.0, self.answered[q])
-                for q in self.right
-            },
-            **more,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a right answer is worth and a wrong one costs, in dollars, and whether dollars are known at all."""
-
-    worth: float | None
-    wrong: float
-    known: bool
-
-
-def _mean(values: Mapping[str, float]) -> float | None:
-    return sum(values.values()) / len(values) if values else None
 
 
 def usd_of(draw: Draw) -> float:
     return (draw.nanos or 0) / NANO
 
 
-def of_arm(deals: Deals, model: str, arm: str, prices: Prices, resamples: int, seed: int) -> list[Row]:
-    """Single-shot, and votes of fixed size where every question has that many draws."""
-    rows = [single_shot(deals).row("single_shot", model, arm, prices, **_plain("mean over all draws, exact"))]
+def of_arm(deals: Deals, model: str, arm: str, prices: Sequence[Prices], resamples: int, seed: int) -> list[Row]:
+    """Single-shot, and votes of fixed size where every question has that many draws: rows for each of the `prices`."""
+    found = [("single_shot", single_shot(deals), "mean over all draws, exact")]
     fewest, most = min(map(len, deals.values())), max(map(len, deals.values()))
-    if most < 2 or any(draw.answer is None for row in deals.values() for draw in row):
-        return rows
-    sizes: list[int | None] = [n for n in FIXED if n <= fewest and n < most]
-    for size in (*sizes, None):
-        tally = majority(deals, size, model, arm, resamples, seed)
-        name = f"majority of {size if size is not None else most if most == fewest else 'all'}"
-        rows.append(tally.row(name, model, arm, prices, **_plain("ties to the answer seen first")))
-    return rows
+    if most > 1 and all(draw.answer is not None for row in deals.values() for draw in row):
+        sizes = (*[n for n in FIXED if n <= fewest and n < most], None)
+        for size, tally in zip(sizes, majorities(deals, sizes, model, arm, resamples, seed), strict=True):
+            name = f"majority of {size if size is not None else most if most == fewest else 'all'}"
+            found.append((name, tally, "ties to the answer seen first"))
+    timed = all(draw.seconds is not None for row in deals.values() for draw in row)
+    return [
+        tally.row(name, model, arm, replace(terms, timed=timed), policy="", baseline=True, note=note)
+        for terms in prices
+        for name, tally, note in found
+    ]
 
 
 def single_shot(deals: Deals) -> Tally:
@@ -102,22 +45,49 @@ def single_shot(deals: Deals) -> Tally:
     tally = Tally()
     for question, row in deals.items():
         # What nobody recorded was still an answer: its label stands.
-        runs = [(float(d.correct), usd_of(d), d.tokens, 1.0, float(d.answer != "")) for d in row]
-        tally.add(question, runs)
+        tally.add(question, [_one(d, float(d.answer != "")) for d in row])
     tally.runs = 0
     return tally
 
 
-def majority(deals: Deals, size: int | None, model: str, arm: str, resamples: int, seed: int) -> Tally:
-    """The vote of the first `size` draws (None: all), in the orders in which replays of these seeds meet them."""
-    tally = Tally()
+def _one(draw: Draw, answered: float) -> Each:
+    return Each(float(draw.correct), usd_of(draw), draw.tokens, 1.0, draw.seconds or 0.0, answered)
+
+
+def majorities(
+    deals: Deals, sizes: Sequence[int | None], model: str, arm: str, resamples: int, seed: int
+) -> list[Tally]:
+    """The votes of the first draws of each size (None: all), in the orders in which replays of these seeds meet them.
+    All are asked at once: the slowest is waited for."""
+    tallies = [Tally() for _ in sizes]
     for question, row in deals.items():
-        runs = []
-        for seen in range(seed, seed + resamples):
-            places = order(len(row), seen, question, model, arm)[:size]
-            runs.append(vote([row[i] for i in places]))
-        tally.add(question, runs)
-    return tally
+        met = [order(len(row), seen, question, model, arm) for seen in range(seed, seed + resamples)]
+        ends = [len(row) if size is None else size for size in sizes]
+        runs = [_votes(row, places, ends) for places in met]
+        for i, tally in enumerate(tallies):
+            tally.add(question, [run[i] for run in runs])
+    return tallies
+
+
+def _votes(row: Sequence[Draw], places: Sequence[int], ends: Sequence[int]) -> list[Each]:
+    """The votes after so many draws (`ends`, rising), in one pass."""
+    counts: dict[str, int] = {}
+    first: dict[str, tuple[int, Draw]] = {}
+    leader: str | None = None
+    usd, tokens, seconds, found = 0.0, 0, 0.0, []
+    for n, place in enumerate(places[: ends[-1]], 1):
+        draw = row[place]
+        usd, tokens, seconds = usd + usd_of(draw), tokens + draw.tokens, max(seconds, draw.seconds or 0.0)
+        if draw.key is not None:
+            first.setdefault(draw.key, (n, draw))
+            counts[draw.key] = now = counts.get(draw.key, 0) + 1
+            most = counts[leader] if leader is not None else 0
+            if leader is None or now > most or (now == most and first[draw.key][0] < first[leader][0]):
+                leader = draw.key
+        if n in ends:
+            right = leader is not None and first[leader][1].correct
+            found.append(Each(float(right), usd, tokens, n, seconds, float(leader is not None)))
+    return found
 
 
 def vote(draws: Sequence[Draw]) -> tuple[float, float, float, float, float]:
@@ -141,9 +111,9 @@ def across(bank: Bank, arm: str, models: Sequence[str], prices: Prices) -> list[
     if not common:
         return []
     tallies = [single_shot({question: deals[question] for question in common}) for deals in each]
-    right = [[tally.right[q] for tally in tallies] for q in common]
-    usd = [[tally.usd[q] for tally in tallies] for q in common]
-    together = f"{len(models)} models"
+    right = [[tally.each[q].right for tally in tallies] for q in common]
+    usd = [[tally.each[q].usd for tally in tallies] for q in common]
+    together = f"{len(models)} models" if len(models) > 1 else models[0]
     oracle = [float(any(d.correct for deals in each for d in deals[q])) for q in common]
     rows = [_cross("oracle", together, arm, clustered(oracle), None, oracle, "any draw of any model is right")]
     if len(models) < 2:
@@ -172,7 +142,3 @@ def _cross(
     name: str, model: str, arm: str, accuracy: Interval, usd: Interval | None, right: list[float], note: str
 ) -> Row:
     return Row(name, model, arm, "", len(right), accuracy, usd, baseline=True, note=note)
-
-
-def _plain(note: str) -> dict[str, Any]:
-    return {"policy": "", "baseline": True, "note": note}

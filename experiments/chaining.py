@@ -10,18 +10,18 @@ best-scored answer. How much of the gains that a chain promises comes is seen on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..budgets.evidence import Evidence, posterior
+from ..budgets.evidence import Answers, Evidence
 from ..budgets.policy import ChainPolicy, VerifierPolicy
 from ..budgets.scored import table
 from ..core.belief import Priors
 from .bank import Bank, Group
 from .curving import falling
+from .posteriors import leaders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,11 +55,12 @@ def fit_chains(
         dealt = [(group, row) for group, row in rows if len(row) >= usual]
         if len(dealt) >= FEWEST and usual >= LEAST_DRAWS:
             dealt_so = [_dealt(row, usual, f"{seed}/{group}", orders) for group, row in dealt]
+            flat = [one for row in dealt_so for one in row]
             blank, parts = blanks / max(1, draws), _parts([bank.questions[group[0]].fold for group, _ in dealt])
             found[name] = max(
                 (
-                    _judged(_Walks.of([[list(walk(r)) for r in row] for row in dealt_so]), parts, blank, by_score)
-                    for by_score, walk in ((False, partial(_weighed, name=name, priors=known)), (True, _scored))
+                    _judged(_Walks.of(walks, orders), parts, blank, by_score)
+                    for by_score, walks in ((False, _weighed(flat, name, known)), (True, [*map(_scored, flat)]))
                 ),
                 key=lambda pair: pair[1],
             )[0]
@@ -67,7 +68,7 @@ def fit_chains(
 
 
 Dealt: TypeAlias = "list[tuple[str, float, bool]]"  # (key, calibrated p, right) of each readable draw
-States: TypeAlias = "list[list[tuple[float, bool]]]"  # by order: (p of the leader, is it right) after 1, 2, ... draws
+States: TypeAlias = "list[list[tuple[float, bool]]]"  # by row: (p of the leader, is it right) after 1, 2, ... draws
 
 
 def _usual(sizes: list[int]) -> int:
@@ -108,10 +109,10 @@ class _Walks:
     right: Floats
 
     @classmethod
-    def of(cls, states: list[States]) -> _Walks:
+    def of(cls, states: States, orders: int) -> _Walks:
         import numpy as np
 
-        pairs = np.asarray(states, dtype=float)
+        pairs = np.asarray(states, dtype=float).reshape(-1, orders, len(states[0]), 2)
         return cls(pairs[..., 0], pairs[..., 1])
 
 
@@ -161,24 +162,32 @@ def _played(walks: _Walks, chain: ChainPolicy) -> tuple[Floats, Floats, Floats]:
     return promised, came, nets
 
 
-def _scored(row: Dealt) -> Iterator[tuple[float, bool]]:
+def _scored(row: Dealt) -> list[tuple[float, bool]]:
     """The best-scored answer so far, its first draw's score: calibrated p and whether it is right."""
     first: dict[str, tuple[float, bool]] = {}
+    found = []
     for key, p, right in row:
         first.setdefault(key, (p, right))
-        yield max(first.values(), key=lambda pair: pair[0])
+        found.append(max(first.values(), key=lambda pair: pair[0]))
+    return found
 
 
-def _weighed(row: Dealt, name: str, priors: Priors) -> Iterator[tuple[float, bool]]:
-    """The likeliest answer by votes and verdicts: its posterior probability, and whether it is right."""
-    counts: dict[str, int] = {}
-    first: dict[str, tuple[float, bool]] = {}
-    for key, p, right in row:
-        counts[key] = counts.get(key, 0) + 1
-        first.setdefault(key, (p, right))
-        now = posterior(tuple(Evidence(n, ((name, first[k][0]),)) for k, n in counts.items()), priors)
-        leader = now.leader
-        yield now.p(leader), list(first.values())[leader][1]
+def _weighed(rows: list[Dealt], name: str, priors: Priors) -> States:
+    """Of each row after each draw the likeliest answer by votes and verdicts: its posterior probability, and whether it
+    is right."""
+    states: list[Answers] = []
+    rights: list[list[bool]] = []
+    for row in rows:
+        counts: dict[str, int] = {}
+        first: dict[str, tuple[float, bool]] = {}
+        for key, p, right in row:
+            counts[key] = counts.get(key, 0) + 1
+            first.setdefault(key, (p, right))
+            states.append(tuple(Evidence(n, ((name, first[k][0]),)) for k, n in counts.items()))
+            rights.append([right for _, right in first.values()])
+    best, chance = leaders(states, priors)
+    walks = iter([(float(p), right[i]) for i, p, right in zip(best, chance, rights, strict=True)])
+    return [[next(walks) for _ in row] for row in rows]
 
 
 def _chain(walks: _Walks, blank: float, by_score: bool) -> ChainPolicy:

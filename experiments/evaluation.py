@@ -1,5 +1,5 @@
-"""Evaluate: every strategy on every recorded (model, arm), beside its baselines, with intervals. One that names several
-models is replayed on all of them together.
+"""Evaluate: every strategy under every policy on every recorded (model, arm), beside its baselines, with intervals. One
+that names several models is replayed on all of them together.
 
 Each question is replayed several times, every time with its draws in another order; figures are means over questions
 of means over these orders, and intervals are by bootstrap clustered by question. Arms are never mixed.
@@ -7,109 +7,178 @@ of means over these orders, and intervals are by bootstrap clustered by question
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from math import log
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any, Literal
 
 from ..budgets.budget import Budget
 from ..budgets.policy import Policy
-from ..core.errors import CallerError, TraceMiss
+from ..core.errors import CallerError
 from ..core.plans import Strategy
-from ..core.verdict import name_of
 from ..scheduler.decisions import SINGLE_SHOTS
-from ..scheduler.run import Run
 from . import baselines
+from .at_k import Votes, votes_of
 from .bank import Bank
-from .baselines import Prices, Tally
+from .cautions import cautions
+from .contrasts import contrasts
+from .engines import spread
 from .fitting import fit
-from .replaying import BankTariff, Deck, check_priced, run_on
-from .report import Calibration, Report, Row
-from .teams import Missed, armed_on, casts_of, teams_of, with_ladders, without_ladder
+from .measuring import CHUNK, Job, Part, jobs_of
+from .naming import Strategies, default_strategies, named, spelling
+from .replaying import BankTariff, check_priced
+from .report import RECORDED, Report, Row
+from .retracing import RUNS, recorded_as
+from .summarising import metrics_of
+from .tallies import Gathered, Prices
+from .teams import armed_on, casts_of, teams_of, with_ladders, without_ladder
+from .walking import walkable
 
-BINS = 10  # of the expected calibration error
+ORDERS = 20  # of each question's draws
+QUICK = 400  # runs of a row that is replayed plan by plan, where nobody says how many
 
 Progress = Callable[[int, int], None]
-Strategies = Mapping[str, Strategy] | Sequence[Strategy]
+OnePolicy = Policy | Literal["fit", "declared"] | None
 
 
 def evaluate(
     bank: Bank,
-    strategies: Strategies,
+    strategies: Strategies | None = None,
     *,
     models: Collection[str] | None = None,
     arms: Collection[str] | None = None,
     budget: Budget | None = None,
     worth: float | Sequence[float] | None = None,
-    policy: Policy | Literal["fit"] | None = None,
+    policy: OnePolicy = None,
+    policies: Mapping[str, OnePolicy] | None = None,
     verifiers: Collection[str] = (),
-    resamples: int = 20,
+    resamples: int | None = ORDERS,
     seed: int = 0,
     progress: Progress | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    address: str | None = None,
+    metrics: bool = False,
 ) -> Report:
-    """Replays `strategies` on each (model, arm) of the bank (or those of `models` and `arms`).
+    """Replays `strategies` on each (model, arm) of the bank (or those of `models` and `arms`), under each policy.
+
+    `strategies` None: the policy's own (`Policy.strategy`), or self_consistency and those of which the bank holds whole
+    runs. `policies`: by the name that their rows bear; `policy` is one alone. "fit" judges every fold by a policy
+    that was fitted on the other folds of the same selection; None and "declared" are the declared one.
 
     `budget` holds for each question (None: as many calls as were recorded). `worth`: dollars, one row for each (None:
-    the budget's or the policy's, else 100 mean calls of the arm). `policy` "fit" judges every fold by a policy that
-    was fitted on the other folds of the same selection; None is the declared one. `verifiers`: recorded ones that are
+    the budget's or the policy's, else 100 mean calls of the arm). `verifiers`: recorded ones that are
     the checks of every question, billed as they were; `resamples`: orders of each
-    question's draws (one suffices where there is one draw). `progress(done, total)` counts questions.
+    question's draws (one suffices where there is one draw). None: 20 for what can be counted without a plan, fewer for
+    the rest, which is slow; each row's `note` says so. `progress(done, total)` counts questions. `engine`
+    ("local", "processes", "ray", at `address`) and `workers`: who does the work; the figures are the same, bit for
+    bit. `metrics`: the report has those of `experiments.metrics` too.
 
     A strategy that names one model runs on that model only. One that names several gets one row for each arm under
     which all of them were recorded (without such an arm: each model under its main one), over the questions that all
     have; where a part of it names no model, one for each model in turn as its default. `Auto` without arms has a draw
-    of every model. A row whose runs could not all be replayed says why in its `note`: a bank of plain draws has no
-    replies to critiques or syntheses.
+    of every model. A strategy of which whole runs were recorded is replayed on these, under the arm "recorded runs". A
+    row whose runs could not all be replayed says why in its `note`: a bank of plain draws has no replies to critiques
+    or syntheses. The report's `comparisons` are paired differences (`contrasts`), its `warnings`
+    what is amiss (`cautions`).
 
     Raises `CallerError` where the selection cannot be fitted or crossed, or where a strategy refuses the task;
     `UnpricedModel` for dollars over unknown costs; `UnknownName`, also for a model that a strategy names and that is
     not in the selection.
     """
-    if resamples < 1:
+    if resamples is not None and resamples < 1:
         raise CallerError(f"resamples={resamples}: expected 1 or more")
+    if policies is not None and (policy is not None or not policies):
+        raise CallerError("expected one of policy= and policies=, and of the latter one at least")
     chosen = bank.select(models=models, arms=arms)
-    named = {name: armed_on(strategy, chosen) for name, strategy in _named(strategies).items()}
-    casts = {name: casts_of(strategy, chosen) for name, strategy in named.items()}
+    sides = [_side(chosen, name, one, strategies) for name, one in (policies or {"": policy}).items()]
     worths = [worth] if worth is None or isinstance(worth, int | float) else list(worth)
-    policies = _policies(chosen, policy)
-    sides = [({m: a}, [n for n, found in casts.items() if {(), (m,)} & set(found)]) for m, a in chosen.arms]
-    several = [(n, cast) for n, found in casts.items() for cast in found if len(cast) > 1]
-    teams = [(team, [n]) for n, cast in several for team in teams_of(chosen, cast)]
-    shared = {id(team): list(chosen.common(team)) for team, _ in (*sides, *teams)}
-    count = _Count(progress, len(worths) * sum(len(shared[id(team)]) * len(n) for team, n in (*sides, *teams)))
     budget = budget or Budget(calls=chosen.most * (1 + len(verifiers)))
-    checks = tuple(verifiers)
-    rows: list[Row] = []
-    for team, names in (*sides, *teams):
-        tariff = BankTariff(chosen, team, verifiers=verifiers)
-        for value in worths:
-            terms = budget if value is None else replace(budget, worth=value)
-            check_priced(terms, tariff)
-            stated = terms.worth if terms.worth is not None else policies[chosen.folds[0]].worth
-            prices = Prices(stated or SINGLE_SHOTS * max(map(tariff.expected, team)), terms.wrong, not tariff.nominal)
-            for name in names:
-                own = with_ladders(policies, chosen, named[name], team) if policy == "fit" else policies
-                bench = _Bench(chosen, team, shared[id(team)], terms, own, prices, checks, resamples, seed, count)
-                rows.append(bench.measure(name, named[name]))
-            if len(team) == 1:
-                ((model, arm),) = team.items()
-                rows += baselines.of_arm(chosen.of_arm(model, arm), model, arm, prices, resamples, seed)
+    terms = [budget if value is None else replace(budget, worth=value) for value in worths]
+    steps = list(_steps(chosen, sides, terms, tuple(verifiers), resamples, seed))
+    benches = [step for step in steps if isinstance(step, _Bench)]
+    count = _Count(progress, sum(len(bench.questions) for bench in benches))
+    slices: dict[Any, Bank] = {}
+    jobs = (job for bench in benches for job in bench.jobs(slices))
+    parts: Any = spread(jobs, engine, workers, address=address)
+    with closing(parts):
+        rows = [row for found in _performed(steps, parts, count) for row in found]
     for arm in sorted({a for _, a in chosen.arms}):
         together = [m for m, a in chosen.arms if a == arm]
         known = not BankTariff(chosen, dict.fromkeys(together, arm)).nominal
         rows += baselines.across(chosen, arm, together, Prices(None, 0.0, known))
-    settings = {
-        "resamples": resamples,
-        "seed": seed,
-        "policy": policy if isinstance(policy, str) else next(iter(policies.values())).name,
-        "budget": {f.name: getattr(budget, f.name) for f in fields(budget) if getattr(budget, f.name) != float("inf")},
-        "interval": "95%, percentile bootstrap clustered by question",
-    }
-    facts = {"path": str(bank.path) if bank.path else None, "questions": len(chosen.questions)}
-    return Report(
-        tuple(rows), facts, settings, {f"fold {f}": p.provenance for f, p in policies.items() if p.provenance}
+    crossed = {s.name: s.policies for s in sides if s.fitted}
+    report = Report(
+        tuple(rows),
+        {"path": str(bank.path) if bank.path else None, "questions": len(chosen.questions)},
+        {
+            "resamples": resamples or ORDERS,
+            "seed": seed,
+            "policy": sides[0].called,
+            "policies": [side.name for side in sides],
+            "budget": _plain(budget),
+            "verifiers": list(verifiers),
+            "interval": "95%, percentile bootstrap clustered by question",
+        },
+        {f"{name} fold {f}".strip(): p.provenance for name, by in _facts(sides).items() for f, p in by.items()},
+        {q.id: q.topic or q.dataset for q in chosen.questions.values()},
+        cautions(chosen, {s.name: s.some for s in sides if s.name not in crossed}, verifiers, bank),
     )
+    votes = votes_by_arm(chosen)
+    report = replace(report, comparisons=tuple(one.to_dict() for one in contrasts(report, votes)))
+    return replace(report, metrics=metrics_of(report, chosen, votes)) if metrics else report
+
+
+def votes_by_arm(bank: Bank) -> dict[tuple[str, str], Votes]:
+    """pass@k and maj@k of every question of every (model, arm)."""
+    return {(model, arm): votes_of(bank.of_arm(model, arm)) for model, arm in bank.arms}
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A policy, by fold, and what is judged under it. `called`: what the settings call it."""
+
+    name: str
+    policies: Mapping[int, Policy]
+    strategies: Mapping[str, Strategy]
+    fitted: bool = False
+    called: str = ""
+
+    @property
+    def some(self) -> Policy:
+        return next(iter(self.policies.values()))
+
+
+def _side(bank: Bank, name: str, policy: OnePolicy, strategies: Strategies | None) -> _Side:
+    by_fold = _policies(bank, policy)
+    some = next(iter(by_fold.values()))
+    asked = named(strategies if strategies is not None else default_strategies(bank, some))
+    called = policy if isinstance(policy, str) else some.name
+    made = {text: armed_on(strategy, bank) for text, strategy in asked.items()}
+    return _Side(name or some.name, by_fold, made, policy == "fit", called)
+
+
+def _policies(bank: Bank, policy: OnePolicy | str) -> dict[int, Policy]:
+    """The policy that each fold is judged by."""
+    if policy in (None, "declared") or isinstance(policy, Policy):
+        return dict.fromkeys(bank.folds, policy if isinstance(policy, Policy) else Policy())
+    if policy != "fit":
+        raise CallerError(f'policy={policy!r}: expected a Policy, "fit" or "declared"')
+    if len(bank.folds) < 2:
+        raise CallerError("cross-fitting needs questions in two folds or more")
+    bank.check_split(near=False)
+    return {fold: fit(bank, folds=[f for f in bank.folds if f != fold]) for fold in bank.folds}
+
+
+def _facts(sides: Sequence[_Side]) -> dict[str, dict[int, Policy]]:
+    """The provenance to report, by policy: its name is told where there are several."""
+    several = len(sides) > 1
+    return {side.name if several else "": {f: p for f, p in side.policies.items() if p.provenance} for side in sides}
+
+
+def _plain(budget: Budget) -> dict[str, Any]:
+    return {f.name: getattr(budget, f.name) for f in fields(budget) if getattr(budget, f.name) != float("inf")}
 
 
 @dataclass(slots=True)
@@ -118,150 +187,164 @@ class _Count:
     total: int
     done: int = 0
 
-    def one(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+    def more(self, count: int) -> None:
+        for _ in range(count):
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
 
 
-@dataclass(slots=True)
-class _Claims:
-    """P(right) at the stop of each run that answered, and whether it was: (p, right, weight)."""
+@dataclass(frozen=True, slots=True)
+class _Plainly:
+    """The baselines of one (model, arm), at each of these prices."""
 
-    rows: list[tuple[float, bool, float]] = field(default_factory=list)
+    bank: Bank
+    model: str
+    arm: str
+    prices: Sequence[Prices]
+    resamples: int
+    seed: int
 
-    def calibration(self, fitted: bool) -> Calibration | None:
-        if not self.rows:
-            return None
-        total = sum(w for _, _, w in self.rows)
-        bins: dict[int, list[float]] = {}
-        for p, right, weight in self.rows:
-            sums = bins.setdefault(min(BINS - 1, int(p * BINS)), [0.0, 0.0])
-            sums[0] += weight * p
-            sums[1] += weight * right
-        return Calibration(
-            sum(abs(claimed - came) for claimed, came in bins.values()) / total,
-            sum(w * (p - right) ** 2 for p, right, w in self.rows) / total,
-            -sum(w * log(max(p if right else 1 - p, 1e-12)) for p, right, w in self.rows) / total,
-            sum(w * p for p, _, w in self.rows) / total,
-            sum(w * right for _, right, w in self.rows) / total,
-            fitted,
-        )
+    def rows(self) -> list[Row]:
+        deals = self.bank.of_arm(self.model, self.arm)
+        return baselines.of_arm(deals, self.model, self.arm, self.prices, self.resamples, self.seed)
+
+
+def _steps(
+    bank: Bank,
+    sides: Sequence[_Side],
+    terms: Sequence[Budget],
+    verifiers: tuple[str, ...],
+    resamples: int | None,
+    seed: int,
+) -> Iterator[_Bench | _Plainly]:
+    """All that is to be measured, in the order of the report's rows."""
+    for team, keys in _matches(bank, sides):
+        tariff = BankTariff(bank, team, verifiers=verifiers)
+        questions = bank.common(team)
+        places = [(q, m, a) for q in questions for m, a in team.items()]
+        timed = all(d.seconds is not None for place in places for d in bank.draws.get(place, ()))
+        for budget in terms:
+            check_priced(budget, tariff)
+            usual = SINGLE_SHOTS * max(map(tariff.expected, team))
+            stated = [s.some.worth if budget.worth is None else budget.worth for s in sides]
+            prices = [Prices(worth or usual, budget.wrong, not tariff.nominal, timed) for worth in stated]
+            for i, name in keys:
+                yield _Bench(bank, team, questions, budget, sides[i], name, prices[i], verifiers, resamples, seed)
+            if len(team) == 1 and tuple(*team.items()) in bank.arms:
+                ((model, arm),) = team.items()
+                yield _Plainly(bank, model, arm, tuple(dict.fromkeys(prices)), resamples or ORDERS, seed)
+
+
+def _matches(bank: Bank, sides: Sequence[_Side]) -> list[tuple[dict[str, str], list[tuple[int, str]]]]:
+    """What is replayed on what: teams of models, each under its arm, and (side, strategy) of those that run there.
+    Those of which whole runs were recorded are replayed on these alone: draws hold no replies to what they ask."""
+    every = {(i, name): strategy for i, side in enumerate(sides) for name, strategy in side.strategies.items()}
+    runs = {key: recorded_as(bank, strategy) for key, strategy in every.items()}
+    casts = {key: casts_of(strategy, bank) for key, strategy in every.items()}
+    found = [
+        ({m: a}, [key for key, cast in casts.items() if {(), (m,)} & set(cast) and not runs[key]]) for m, a in bank.arms
+    ]
+    for key, cast in [(key, cast) for key, several in casts.items() for cast in several if len(cast) > 1]:
+        if not runs[key]:
+            found += [(team, [key]) for team in teams_of(bank, cast)]
+    return found + [({m: a}, [key]) for key, arms in runs.items() for m, a in arms.items()]
+
+
+def _performed(steps: Sequence[_Bench | _Plainly], parts: Iterator[Part], count: _Count) -> Iterator[list[Row]]:
+    """The rows of each step. All jobs are one stream, so that workers need not wait for each other between rows."""
+    for step in steps:
+        if isinstance(step, _Plainly):
+            yield step.rows()
+            continue
+        gathered = Gathered()
+        for part in islice(parts, -(-len(step.questions) // CHUNK)):
+            gathered.take(part)
+            count.more(len(part.runs))
+        yield [step.row(gathered)]
 
 
 @dataclass(slots=True)
 class _Bench:
-    """Everything that a strategy on some models, each under its `arms`, is measured by at one worth."""
+    """Everything that a strategy on some models, each under its `arms`, is measured by under one policy and at one
+    worth."""
 
     bank: Bank
     arms: Mapping[str, str]
     questions: Sequence[str]
     budget: Budget
-    policies: Mapping[int, Policy]
+    side: _Side
+    name: str
     prices: Prices
     verifiers: tuple[str, ...]
-    resamples: int
+    resamples: int | None
     seed: int
-    count: _Count
-    decks: dict[str, Deck] = field(init=False)
-    tariffs: dict[int, BankTariff] = field(init=False)
+    policies: Mapping[int, Policy] = field(init=False)
+    orders: int = field(init=False)
 
     def __post_init__(self) -> None:
-        arms = self.arms
-        folds: dict[int, list[str]] = {}
-        for question in self.questions:
-            folds.setdefault(self.bank.questions[question].fold, []).append(question)
         # Fold by fold, so that one policy's tables serve all its questions.
-        self.decks = {q: Deck.of(self.bank, q, arms, self.verifiers) for fold in sorted(folds) for q in folds[fold]}
+        self.questions = sorted(self.questions, key=lambda question: self.bank.questions[question].fold)
+        made, strategy = self.side.policies, self.side.strategies[self.name]
+        self.policies = with_ladders(made, self.bank, strategy, self.arms) if self.side.fitted else made
+        fast = walkable(strategy, self.budget, len(self.arms)) or self.whole
+        slow = max(1, min(ORDERS, QUICK // max(1, len(self.questions))))
+        self.orders = self.resamples or (ORDERS if fast else slow)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is replayed on recorded runs of its own."""
+        return any(arm.startswith(RUNS) for arm in self.arms.values())
+
+    def _told(self, runs: int) -> str:
+        """What is said where fewer orders were replayed than one would expect."""
+        few = self.resamples is None and self.orders < ORDERS and runs > 0
+        return f"replayed in {self.orders} of {ORDERS} orders, being slow: --resamples {ORDERS} asks for all" * few
+
+    def jobs(self, slices: dict[Any, Bank]) -> Iterator[Job]:
+        """The whole row's work, in chunks. `slices`: parts of the bank that other rows had, and leave."""
+        folds = {self.bank.questions[question].fold for question in self.questions}
         crossed = len({id(policy) for policy in self.policies.values()}) > 1
-        self.tariffs = {}
-        shared = BankTariff(self.bank, arms, verifiers=self.verifiers)
-        for fold in folds:
+        shared = BankTariff(self.bank, self.arms, verifiers=self.verifiers)
+        tariffs = {}
+        for fold in sorted(folds):
             # In cross-fitting a question's own cost is not known to those who decide about it either.
             others = self.bank.select(folds=[f for f in self.bank.folds if f != fold]) if crossed else None
-            self.tariffs[fold] = BankTariff(self.bank, arms, others, self.verifiers) if others else shared
-
-    def _capped(self, deck: Deck) -> bool:
-        """Whether the caller's cap on calls comes before the end of the recorded draws."""
-        return self.budget.calls is not None and self.budget.calls < deck.count * (1 + len(deck.task.checks))
-
-    def measure(self, name: str, strategy: Strategy) -> Row:
-        tally, claims, stops = Tally(), _Claims(), Counter[str]()
-        faults, missed = 0, Missed()
-        for question, deck in self.decks.items():
-            fold = self.bank.questions[question].fold
-            orders = self.resamples if deck.count > 1 else 1
-            runs = []
-            for seed in range(self.seed, self.seed + orders):
-                source = deck.shuffled(seed)
-                try:
-                    run = run_on(source, strategy, self.budget, self.policies[fold], self.tariffs[fold], seed)
-                except TraceMiss as miss:
-                    missed.add(miss)
-                    continue
-                if isinstance(run.error, CallerError):
-                    raise run.error
-                assert run.outcome is not None
-                ended = run.outcome.reason == "budget_calls" and not self._capped(deck)
-                if ended and not run.outcome.spent.calls:
-                    missed.add(TraceMiss("its first step takes more calls than were recorded", why="first"))
-                    continue
-                missed.ended += ended
-                stops[run.outcome.reason] += 1
-                faults += run.outcome.reason == "fault"
-                candidate = run.outcome.answer.candidate if run.outcome.answer else None
-                right, spent = source.right(candidate), run.outcome.spent
-                runs.append((float(right), spent.usd, spent.tokens, spent.calls, float(candidate is not None)))
-                p = claimed(run)
-                if candidate is not None and p is not None:
-                    claims.rows.append((p, right, 1 / orders))
-            tally.add(question, runs)
-            self.count.one()
-        some = next(iter(self.policies.values()))
-        return tally.row(
-            name,
-            " + ".join(self.arms),
-            " + ".join(dict.fromkeys(self.arms.values())),
-            self.prices,
-            policy=some.name,
-            stops=dict(stops),
-            misses=missed.count,
-            faults=faults,
-            note="; ".join(filter(None, (missed.told(tally.runs), without_ladder(strategy, some)))),
-            calibration=claims.calibration(some.fitted),
+            tariffs[fold] = BankTariff(self.bank, self.arms, others, self.verifiers) if others else shared
+        job = Job(
+            self.bank,
+            self.arms,
+            self.side.strategies[self.name],
+            tuple(self.questions),
+            self.budget,
+            {fold: self.policies[fold] for fold in tariffs},
+            tariffs,
+            self.verifiers,
+            self.orders,
+            self.seed,
         )
+        yield from jobs_of(job, slices=slices)
 
-
-def claimed(run: Run) -> float | None:
-    """P(right) of the answer in the state in which the run stopped, at the policy's prior."""
-    frame = run.root
-    return frame.belief.p(frame.terms) if frame.belief is not None and frame.terms is not None else None
-
-
-def _policies(bank: Bank, policy: Policy | str | None) -> dict[int, Policy]:
-    """The policy that each fold is judged by."""
-    if policy is None or isinstance(policy, Policy):
-        return dict.fromkeys(bank.folds, policy or Policy())
-    if policy != "fit":
-        raise CallerError(f'policy={policy!r}: expected a Policy or "fit"')
-    if len(bank.folds) < 2:
-        raise CallerError("cross-fitting needs questions in two folds or more")
-    return {fold: fit(bank, folds=[f for f in bank.folds if f != fold]) for fold in bank.folds}
-
-
-def _named(strategies: Strategies) -> dict[str, Strategy]:
-    """Strategies by name: their own, with the settings that differ from the default."""
-    if isinstance(strategies, Mapping):
-        return dict(strategies)
-    named: dict[str, Strategy] = {}
-    for strategy in strategies:
-        name = name_of(strategy)
-        made: Any = strategy
-        if is_dataclass(made):
-            plain = {f.name: f.default for f in fields(made)}
-            set_ = [f"{n}={v!r}" for n, d in plain.items() if (v := getattr(strategy, n)) != d]
-            name += f"({', '.join(set_)})" if set_ else ""
-        if name in named:
-            raise CallerError(f"two strategies are called {name!r}: pass a mapping of names")
-        named[name] = strategy
-    return named
+    def row(self, gathered: Gathered) -> Row:
+        """The row of what came."""
+        strategy, tally = self.side.strategies[self.name], gathered.tally
+        notes = (
+            gathered.missed.told(tally.runs),
+            without_ladder(strategy, self.side.some),
+            self._told(tally.runs),
+        )
+        return tally.row(
+            self.name,
+            " + ".join(self.arms),
+            RECORDED if self.whole else " + ".join(dict.fromkeys(self.arms.values())),
+            self.prices,
+            policy=self.side.name,
+            stops=dict(gathered.stops),
+            misses=gathered.missed.count,
+            faults=gathered.stops["fault"],
+            note="; ".join(filter(None, notes)),
+            calibration=gathered.calibration(self.side.some.fitted),
+            strategy=spelling(strategy),
+            reliability=gathered.reliability(),
+            money=gathered.shares(self.prices.known),
+        )

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
+from hashlib import sha256
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..budgets.lengths import Lengths
 from ..budgets.policy import Policy
 from ..budgets.priors import DEFAULT_PRIORS, voting_grid
 from ..core.belief import Priors
-from ..core.errors import CallerError
+from ..core.errors import CallerError, UnknownName
 from .allocating import fit_allocation
 from .bank import Bank, Draw
 from .cascading import fit_cascades
@@ -37,25 +38,40 @@ if TYPE_CHECKING:
 
 SMOOTHING = 1.0  # questions' worth of evidence, spread evenly over the kinds: none has zero weight
 ROUNDS, ENOUGH = 2000, 1e-10  # of EM; log-likelihood per question that a round must gain
+PARTS = ("losses", "chances", "verifiers", "cascades", "chains", "allocation")  # of a policy, beside the votes
 FEWEST = 20  # groups with two answers or more; below, the declared prior is the better guess
 # (right, the commonest wrong answer, all other wrong answers, how many groups look like this)
 Votes: TypeAlias = "tuple[int, int, int]"
 
 
-def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None = None) -> Policy:
+def fit(
+    bank: Bank,
+    *,
+    folds: Collection[int] | None = None,
+    stops: bool | None = None,
+    parts: Collection[str] | None = None,
+) -> Policy:
     """The policy that a bank's `folds` (None: all) teach: `voting` and `kinds` weights by EM, `success` Beta(a, b) by
     maximum likelihood of the beta-binomial over right draws, mean completion `tokens` per model and the 99% quantile of
     their `lengths`, of each recorded verifier what its verdicts teach, of chains of models when a cascade should go on,
     and of arms on the same questions how good each is and how alike their mistakes are (`fit_allocation`). `stops`:
     whether to make the tables of when to stop, a second's work, which live runs then need not make
-    (`experiments.stops`; None: where all folds are fitted, since cross-fitting has no use for them). `provenance` holds
-    what it saw and, where there are two folds or more, the held-out log losses (nats per group of draws, cross-fitted
-    by fold) of the fitted priors and of the declared ones.
+    (`experiments.stops`; None: where all folds are fitted, since cross-fitting has no use for them). `parts`: which of
+    "chances", "verifiers", "cascades", "chains" and "allocation" to fit beside the votes, and whether to tell "losses"
+    (None: all that the bank can teach; losses where all folds are fitted). `provenance` holds what it saw (`facts_of`),
+    what could not be learnt and why, and, where there are two folds or more, the held-out log losses (nats per group of
+    draws, cross-fitted by fold) of the fitted priors and of the declared ones.
 
     Single draws cannot show agreement, and a prior that was never checked against it must not be called fitted: where
     fewer than 20 (question, model, arm) have two recorded answers, `voting` and `success` stay the declared ones,
-    `fitted` is False and `provenance["voting"]` says so. Raises `CallerError` where nothing else can be fitted either.
+    `fitted` is False and `provenance["voting"]` says so. Raises `CallerError` where nothing else can be fitted either,
+    for a part that there is not, and where one question lies in two folds.
     """
+    for part in parts or ():
+        if part not in PARTS:
+            raise UnknownName.of("part of a policy", part, PARTS)
+    bank.check_split(near=False)
+    wanted = set(PARTS if parts is None else parts) - ({"losses"} if parts is None and folds is not None else set())
     seen = bank.select(folds=folds) if folds is not None else bank
     by_fold: dict[int, Counter[Votes]] = defaultdict(Counter)
     ballots: dict[int, Counter[Ballots]] = defaultdict(Counter)
@@ -67,22 +83,19 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
             ballots[fold][ballot] += 1
     counts = sum(by_fold.values(), Counter())
     groups = counts.total()
-    facts: dict[str, str | int | float] = {
-        "bank": bank.path.resolve().name if bank.path else "in memory",
-        "questions": len(seen.questions),
-        "draws": sum(map(len, seen.draws.values())),
-        "groups": groups,
-        "folds": ",".join(map(str, seen.folds)),
-    }
+    facts = {**facts_of(bank, seen), "groups": groups}
     agreed = groups >= FEWEST
     few = f"only {groups} (question, model, arm) of this bank have two recorded answers or more"
     priors = _priors(seen, counts) if agreed else Priors(DEFAULT_PRIORS.voting, DEFAULT_PRIORS.success)
     kinds = fit_kinds(sum(ballots.values(), Counter())) if agreed else ()
-    facts |= _held_out(by_fold, ballots) if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
-    verifiers = fit_verifiers(seen, priors)
-    cascades = fit_cascades(seen) if len({model for model, _ in seen.arms}) > 1 else {}
-    allocation = fit_allocation(seen) if len(seen.arms) > 1 else None
-    if not (agreed or verifiers or cascades or allocation):
+    facts |= {} if agreed else {"voting": f"declared: {few}, and {FEWEST} are needed"}
+    facts |= _held_out(by_fold, ballots) if agreed and "losses" in wanted else {}
+    verifiers = fit_verifiers(seen, priors) if "verifiers" in wanted else {}
+    several = len({model for model, _ in seen.arms}) > 1
+    cascades = fit_cascades(seen) if several and "cascades" in wanted else {}
+    allocation = fit_allocation(seen) if len(seen.arms) > 1 and "allocation" in wanted else None
+    facts |= _constant(seen) if verifiers else {}
+    if parts is None and not (agreed or verifiers or cascades or allocation):
         text = f"a policy is fitted on agreement between draws: {few}, and {FEWEST} are needed"
         raise CallerError(
             f"{text}; nor are there 30 verdicts, or 30 questions on which a dearer model beats a cheaper one",
@@ -98,12 +111,50 @@ def fit(bank: Bank, *, folds: Collection[int] | None = None, stops: bool | None 
         verifiers=verifiers,
         cascades=cascades,
         provenance=facts,
-        chances=fit_chances(_passes(seen)) if agreed else (),
-        chains=fit_chains(seen, verifiers, priors),
+        chances=fit_chances(_passes(seen)) if agreed and "chances" in wanted else (),
+        chains=fit_chains(seen, verifiers, priors) if "chains" in wanted else {},
         kinds=kinds,
         allocation=allocation,
         stops=stops_of(kinds) if kinds and (folds is None if stops is None else stops) else "",
     )
+
+
+def facts_of(bank: Bank, seen: Bank | None = None) -> dict[str, str | int | float]:
+    """What a policy says of the bank that it was learnt from (`seen`: of the part of it): its name, how many questions
+    and draws, of which datasets, models and folds, and `questions_hash` (SHA-256 of the sorted ids and texts), by which
+    it can be told whether a policy is judged on the questions that it was learnt from."""
+    seen = seen or bank
+    return {
+        "bank": bank.path.resolve().name if bank.path else "in memory",
+        "questions": len(seen.questions),
+        "draws": sum(map(len, seen.draws.values())),
+        "folds": ",".join(map(str, seen.folds)),
+        "datasets": ",".join(sorted({question.dataset for question in seen.questions.values()})),
+        "models": ",".join(sorted({model for model, _ in seen.arms})),
+        "questions_hash": questions_hash(seen),
+    }
+
+
+def questions_hash(bank: Bank) -> str:
+    """SHA-256 of the bank's sorted question ids and texts, in hex."""
+    digest = sha256()
+    for name, text in sorted((q.id, q.text) for q in bank.questions.values()):
+        digest.update(f"{name}\x1f{text}\x1e".encode())
+    return digest.hexdigest()
+
+
+def _constant(bank: Bank) -> dict[str, str]:
+    """Words on each verifier that gives every draw one and the same score: it tells nothing, and is not worth its
+    price."""
+    told: dict[str, set[float | None]] = defaultdict(set)
+    for said in bank.verdicts.values():
+        for name, scored in said.items():
+            told[name].add(scored.score)
+    return {
+        f"verifier {name}": f"its score is always {next(iter(scores))}: it tells nothing of any answer"
+        for name, scores in sorted(told.items())
+        if len(scores) == 1
+    }
 
 
 def _passes(bank: Bank) -> dict[int, Counter[tuple[int, int]]]:

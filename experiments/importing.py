@@ -1,53 +1,36 @@
-"""Importing recorded samples: parquet, CSV or JSON lines with the common columns become a bank.
+"""Importing recorded samples: rows in Parquet, CSV or JSON lines, OpenAI batch output and Inspect AI logs.
 
-Columns: dataset, question_id, question, gold, model, strategy, sample_index, answer (normalised; "" = the completion
-held none; null = not recorded), correct (0/1), prompt_tokens, completion_tokens, tokens_source, cost_usd, cost_source.
-Optional: temperature (joins the arm's name: "strategy@0.7"), fold, kind, text, request.
+Columns of rows: dataset, question_id, question, gold, model, strategy, sample_index, answer (normalised; "" = the
+completion held none; null = not recorded), correct (0/1), prompt_tokens, completion_tokens, tokens_source, cost_usd,
+cost_source. Needed are question, model, an answer or the completion's text, and gold or correct. Optional:
+temperature (joins the arm's name: "strategy@0.7"), fold, kind, text, request, topic, passage, seconds, finish,
+logprob_mean, logprob_min, path.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ..budgets.prices import Price
 from ..core.amounts import nanos
-from ..core.answers import choice, number, text
 from ..core.completions import Usage
 from ..core.errors import CallerError, StoreError
-from ..core.task import KINDS, AnswerKind, Contract
+from ..core.task import KINDS, AnswerKind
 from .bank import Bank, Draw, Group, Question
+from .banking import files
+from .banking.keys import key_of, kind_of
+from .banking.labelling import labelled
+from .banking.values import BadRow, name_of, real, text, truth, whole
 from .tables import arrow
 
-REQUIRED = (
-    "dataset",
-    "question_id",
-    "question",
-    "gold",
-    "model",
-    "strategy",
-    "sample_index",
-    "answer",
-    "correct",
-    "prompt_tokens",
-    "completion_tokens",
-    "tokens_source",
-    "cost_usd",
-    "cost_source",
-)
+__all__ = ["FOLDS", "fold_of", "import_file", "key_of", "plain"]
 FOLDS = 10
-MOSTLY = 0.9  # share of a dataset's golds and answers that must look like its kind
-_LABEL = re.compile(r"[A-J]|[1-9]")
-_NUMBER = re.compile(r"[-+]?\$?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?|[-+]?\.\d+")
 _CHOICE = re.compile(r"^\s*\(?([A-J])[).:]\s+\S.*$", re.MULTILINE)
 
 Progress = Callable[[int, int], None]
@@ -61,9 +44,17 @@ def import_file(
     prices: Mapping[str, Price] = {},
     drop_datasets: Collection[str] = (),
     progress: Progress | None = None,
+    requests: str | Path | None = None,
+    gold: str | Path | None = None,
+    kind: str = "",
+    scorer: str = "",
+    drop_unlabelled: bool = False,
 ) -> Bank:
-    """Imports `path` (.parquet, .csv, .jsonl) as a new bank at `out`. `prices` (by model) stand in where a row has
-    no cost but its tokens. `progress(done, total)` counts rows.
+    """Imports `path` as a new bank at `out`: rows (.parquet, .csv, .jsonl), OpenAI batch output (.jsonl, with its
+    `requests`) or an Inspect AI log (.eval, .json; `scorer` where it has several). `gold`: a file of gold answers by
+    id; rows without a label are refused, or left out with `drop_unlabelled`. `kind` of answer: found from the golds
+    unless given. `prices` (by model) stand in where a row has no cost but its tokens. `progress(done, total)` counts
+    rows.
 
     Raises `CallerError` for missing columns and bad values (with the row, the first being 1), and for a second row of
     the same (question, model, arm, sample_index): renumbering would hide a file that was concatenated twice. A blank
@@ -75,28 +66,29 @@ def import_file(
     if Path(out).exists():  # before the work, not after it
         raise StoreError(f"{out} exists already: remove it, or write the bank somewhere else", path=str(out))
     arrow()
-    rows = _rows(file)
+    read = files.read(file, requests=Path(requests) if requests else None, scorer=scorer)
+    golds = files.golds(Path(gold)) if gold else {}
+    rows, bare = labelled(read.rows, file, golds=golds, kind=kind, drop=drop_unlabelled, read=read.format != "rows")
     made = _Importer(frozenset(drop_datasets), prices)
-    for i, raw in enumerate(rows, start=1):
+    for n, (i, raw) in enumerate(rows, start=1):
         try:
             made.add(i, raw)
-        except _BadRow as error:
+        except BadRow as error:
             raise CallerError(f"{file.name}, row {i}: {error}", row=i, file=str(file)) from None
-        if progress is not None and (i % 1000 == 0 or i == len(rows)):
-            progress(i, len(rows))
+        if progress is not None and (n % 1000 == 0 or n == len(rows)):
+            progress(n, len(rows))
     if not made.draws:
-        raise CallerError(f"{file.name} has no rows to import", file=str(file))
+        why = ", ".join(f"{count} {name}" for name, count in read.left_out.items())
+        raise CallerError(f"{file.name} has no rows to import{f' ({why})' if why else ''}", file=str(file))
     manifest = {
-        "source": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
+        "source": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "format": read.format},
         "licence": licence,
         "dropped_datasets": sorted(drop_datasets),
+        "left_out": {**read.left_out, **({"unlabelled": bare} if bare else {})},
         "prices": {m: {"prompt": p.prompt, "completion": p.completion, "source": p.source} for m, p in prices.items()},
+        **({"models": dict(read.models)} if read.models else {}),
     }
     return made.bank(manifest).save(out)
-
-
-class _BadRow(Exception):
-    """Internal: what is wrong with one row."""
 
 
 class _Importer:
@@ -110,56 +102,72 @@ class _Importer:
         self.draws: dict[tuple[tuple[str, str], str, str], dict[int, tuple[int, Draw]]] = defaultdict(dict)
 
     def add(self, i: int, raw: Mapping[str, Any]) -> None:
-        dataset, name = _name(raw, "dataset"), _name(raw, "question_id")
+        dataset, name = name_of(raw, "dataset"), name_of(raw, "question_id")
         if dataset in self.dropped:
             return
         question = {
-            "text": _text(raw, "question") or "",
-            "gold": _text(raw, "gold"),
-            "fold": _whole(raw, "fold"),
-            "kind": _text(raw, "kind") or None,
+            "text": text(raw, "question") or "",
+            "gold": text(raw, "gold"),
+            "fold": whole(raw, "fold"),
+            "kind": text(raw, "kind") or None,
+            "topic": text(raw, "topic") or "",
+            "passage": text(raw, "passage") or "",
         }
         if question["kind"] not in (None, *KINDS):
-            raise _BadRow(f"kind={question['kind']!r}: expected one of {', '.join(KINDS)}")
+            raise BadRow(f"kind={question['kind']!r}: expected one of {', '.join(KINDS)}")
         known = self.questions.setdefault((dataset, name), question)
         # Wording may differ in spaces and punctuation, and a gold answer may be spelt in several right ways.
         same = known["text"] == question["text"] or plain(known["text"]) == plain(str(question["text"]))
-        for column in ("fold", "kind") if same else ("text",):
+        for column in ("fold", "kind", "topic", "passage") if same else ("text",):
             if known[column] != question[column]:
-                raise _BadRow(f"question {name!r} of {dataset} had another {column} in an earlier row")
+                raise BadRow(f"question {name!r} of {dataset} had another {column} in an earlier row")
         self.counts["gold_differs"] += known["gold"] != question["gold"]
         self.datasets[name].add(dataset)
-        temperature = _real(raw, "temperature")
-        arm = _name(raw, "strategy") + (f"@{temperature:g}" if temperature is not None else "")
-        model = _name(raw, "model")
+        temperature = real(raw, "temperature")
+        arm = name_of(raw, "strategy") + (f"@{temperature:g}" if temperature is not None else "")
+        model = name_of(raw, "model")
         draw = self._draw(raw, model)
         group = self.draws[(dataset, name), model, arm]
         if draw.sample_index in group:
-            text = (
+            told = (
                 f"question {name!r}, model {model!r}, arm {arm!r} has sample_index {draw.sample_index} already in row"
             )
-            raise _BadRow(f"{text} {group[draw.sample_index][0]}")
+            raise BadRow(f"{told} {group[draw.sample_index][0]}")
         group[draw.sample_index] = (i, draw)
 
     def _draw(self, raw: Mapping[str, Any], model: str) -> Draw:
-        index, right = _whole(raw, "sample_index"), _truth(raw, "correct")
+        index, right = whole(raw, "sample_index"), truth(raw, "correct")
         if index is None:
-            raise _BadRow("sample_index is empty")
-        answer = _text(raw, "answer")
+            raise BadRow("sample_index is empty")
+        answer = text(raw, "answer")
         answer = answer.strip() if answer is not None else None
         if answer == "" and right:
-            # Nobody can be given a blank answer, so it is not a right one, whoever marked it so.
             right = False
             self.counts["blank_marked_correct"] += 1
-        prompt, completion = _whole(raw, "prompt_tokens"), _whole(raw, "completion_tokens")
-        usd, source = _real(raw, "cost_usd"), _text(raw, "cost_source") or ""
+        prompt, completion = whole(raw, "prompt_tokens"), whole(raw, "completion_tokens")
+        usd, source = real(raw, "cost_usd"), text(raw, "cost_source") or ""
         cost = nanos(usd) if usd is not None else None
         if cost is None and model in self.prices and prompt is not None and completion is not None:
             cost = self.prices[model].cost(Usage(prompt, completion))
             source = f"priced at import: {self.prices[model].source}"
-        tokens_source, request = _text(raw, "tokens_source") or "", _text(raw, "request") or ""
         return Draw(
-            index, answer, None, right, prompt, completion, cost, _text(raw, "text"), tokens_source, source, request
+            index,
+            answer,
+            None,
+            right,
+            prompt,
+            completion,
+            cost,
+            text(raw, "text"),
+            text(raw, "tokens_source") or "",
+            source,
+            text(raw, "request") or "",
+            real(raw, "seconds"),
+            text(raw, "finish") or "",
+            real(raw, "logprob_mean", negative=True),
+            real(raw, "logprob_min", negative=True),
+            text(raw, "path") or "",
+            "",
         )
 
     def bank(self, manifest: Mapping[str, Any]) -> Bank:
@@ -171,8 +179,9 @@ class _Importer:
             full = name if len(self.datasets[name]) == 1 else f"{dataset}/{name}"
             kind = raw["kind"] or kinds[dataset]
             choices = tuple(dict.fromkeys(_CHOICE.findall(raw["text"]))) if kind == "choice" else ()
-            fold = raw["fold"] if raw["fold"] is not None else fold_of(raw["text"])
-            questions[full] = Question(full, dataset, raw["text"], raw["gold"], kind, choices, fold)
+            fold = raw["fold"] if raw["fold"] is not None else fold_of(raw["passage"] or raw["text"])
+            own = (raw["topic"], raw["passage"])
+            questions[full] = Question(full, dataset, raw["text"], raw["gold"], kind, choices, fold, *own)
             ids[dataset, name] = full
         if len(questions) < len(self.questions):
             raise CallerError("question ids clash once they are prefixed with their dataset: rename them")
@@ -184,29 +193,14 @@ class _Importer:
         return Bank(questions, draws, {**manifest, "rows_changed": dict(self.counts)})
 
     def _kinds(self) -> dict[str, AnswerKind]:
-        """Each dataset's kind of answer, where nearly all golds and answers look like it; text otherwise. Exams call
-        the options of some questions 1 to 4 and those of others A to D."""
+        """Each dataset's kind of answer."""
         golds: dict[str, list[str]] = defaultdict(list)
         answers: dict[str, list[str]] = defaultdict(list)
         for (dataset, _), raw in self.questions.items():
             golds[dataset] += [raw["gold"]] if raw["gold"] else []
         for ((dataset, _), _, _), found in self.draws.items():
             answers[dataset] += [draw.answer for _, draw in found.values() if draw.answer]
-
-        def kind(dataset: str) -> AnswerKind:
-            right, said = golds[dataset], answers[dataset]
-            if not right:
-                return "text"
-            lettered = sum(g.strip().isalpha() for g in right) > len(right) / 2
-            if lettered and _mostly(_LABEL, right) and _mostly(_LABEL, said):
-                return "choice"
-            return "number" if _mostly(_NUMBER, right) and _mostly(_NUMBER, said) else "text"
-
-        return {dataset: kind(dataset) for dataset, _ in self.questions}
-
-
-def _mostly(like: re.Pattern[str], texts: list[str]) -> bool:
-    return sum(bool(like.fullmatch(text.strip())) for text in texts) >= MOSTLY * len(texts)
+        return {dataset: kind_of(right, answers[dataset]) for dataset, right in golds.items()}
 
 
 def fold_of(question: str) -> int:
@@ -222,118 +216,3 @@ def plain(question: str) -> str:
 
 def _keyed(draw: Draw, kind: AnswerKind) -> Draw:
     return replace(draw, key=key_of(kind, draw.answer)) if draw.answer else draw
-
-
-@lru_cache(maxsize=1 << 16)
-def key_of(kind: AnswerKind, answer: str) -> str:
-    """The canonical key of a bare answer. One that its reader cannot read keeps its own text's key: recorded answers
-    were already found, so none is dropped. JSON and code, normalised by whoever recorded them, compare as they are."""
-    contract = Contract(kind)
-    found: tuple[str, str, object] | None = None
-    try:
-        if kind == "choice" and _LABEL.fullmatch(answer.upper()):
-            found = choice.read(contract, answer)
-        elif kind == "number":
-            found = number.read(contract, answer)
-        elif kind in ("json", "code"):
-            return answer
-    except number.TooBig:
-        found = None
-    return found[1] if found else text.normal(answer) or answer
-
-
-# -- files and values ---------------------------------------------------------------------------------------------
-
-
-def _rows(file: Path) -> list[Mapping[str, Any]]:
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
-    if file.suffix not in readers:
-        raise CallerError(f"{file.name}: expected .parquet, .csv or .jsonl", file=str(file))
-    try:
-        columns, rows = readers[file.suffix](file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StoreError(f"cannot read {file}: {error}", path=str(file)) from error
-    missing = [name for name in REQUIRED if name not in columns]
-    if missing:
-        has = ", ".join(sorted(columns))
-        raise CallerError(f"{file.name} lacks the columns {', '.join(missing)} (it has: {has})", missing=missing)
-    return rows
-
-
-def _parquet(file: Path) -> tuple[set[str], list[Mapping[str, Any]]]:
-    pa, pq = arrow()
-    wanted = {*REQUIRED, "temperature", "fold", "kind", "text", "request"}
-    try:
-        schema = pq.read_schema(file)
-        table = pq.read_table(file, columns=[name for name in schema.names if name in wanted])
-    except pa.ArrowException as error:
-        raise StoreError(f"cannot read {file}: {error}", path=str(file)) from error
-    return set(schema.names), table.to_pylist()
-
-
-def _csv(file: Path) -> tuple[set[str], list[Mapping[str, Any]]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        rows: list[Mapping[str, Any]] = list(reader)
-        return set(reader.fieldnames or ()), rows
-
-
-def _jsonl(file: Path) -> tuple[set[str], list[Mapping[str, Any]]]:
-    rows: list[Mapping[str, Any]] = []
-    columns: set[str] = set()
-    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise CallerError(f"{file.name}, line {i}: not JSON ({error})", row=i) from None
-        if not isinstance(row, dict):
-            raise CallerError(f"{file.name}, line {i}: expected an object", row=i)
-        columns |= set(row)
-        rows.append(row)
-    return columns, rows
-
-
-def _text(raw: Mapping[str, Any], name: str) -> str | None:
-    value = raw.get(name)
-    return None if value is None else str(value)
-
-
-def _name(raw: Mapping[str, Any], name: str) -> str:
-    value = _text(raw, name)
-    if value is None or not value.strip():
-        raise _BadRow(f"{name} is empty")
-    return value.strip()
-
-
-def _real(raw: Mapping[str, Any], name: str) -> float | None:
-    """A number of at least 0; empty, null and NaN are None."""
-    value = raw.get(name)
-    if value is None or value == "" or value != value:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise _BadRow(f"{name}={value!r}: expected a number") from None
-    if number != number:
-        return None
-    if not isfinite(number) or number < 0:
-        raise _BadRow(f"{name}={value!r}: expected a finite number, 0 or more")
-    return number
-
-
-def _whole(raw: Mapping[str, Any], name: str) -> int | None:
-    number = _real(raw, name)
-    if number is not None and number != int(number):
-        raise _BadRow(f"{name}={raw.get(name)!r}: expected a whole number")
-    return None if number is None else int(number)
-
-
-def _truth(raw: Mapping[str, Any], name: str) -> bool:
-    value = str(raw.get(name)).strip().lower()
-    if value in ("1", "1.0", "true"):
-        return True
-    if value in ("0", "0.0", "false"):
-        return False
-    raise _BadRow(f"{name}={raw.get(name)!r}: expected 0 or 1")

@@ -49,7 +49,10 @@ def clustered(
     if not len(table) or not size.sum():
         return Interval(float("nan"), float("nan"), float("nan"))
     estimate = float(figure((size @ table / size.sum())[None, :])[0])
-    found = [figure((w * size) @ table / (w @ size)[:, None]) for w in _resampled(len(table), resamples, seed)]
+    if weights is None:
+        found = [figure(w @ table / len(table)) for w in _resampled(len(table), resamples, seed)]
+    else:
+        found = [figure((w * size) @ table / (w @ size)[:, None]) for w in _resampled(len(table), resamples, seed)]
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(found), [tail, 1 - tail])
     return Interval(estimate, float(low), float(high))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -31,15 +32,21 @@ from ..scheduler.run import Run
 from ..scheduler.tariff import Quote
 from .bank import Bank, Draw, Scored
 from .recorded import PREFIX, FreeVerifier, RecordedVerifier
+from .retracing import RUNS, RunDeck, RunSource, quote_of, run_along
 
 NOMINAL = 1_000_000  # nano-dollars that a call of unknown cost is taken for: only the proportion to worth matters
 
 
 def order(count: int, seed: int, question: str, model: str, arm: str) -> list[int]:
     """The order in which `count` recorded draws are handed out: a permutation that depends on nothing else."""
+    return list(_order(count, seed, question, model, arm))
+
+
+@lru_cache(maxsize=1 << 17)  # every strategy and baseline meets the same orders
+def _order(count: int, seed: int, question: str, model: str, arm: str) -> tuple[int, ...]:
     places = list(range(count))
     Random(f"{seed}\x1f{question}\x1f{model}\x1f{arm}").shuffle(places)
-    return places
+    return tuple(places)
 
 
 @dataclass(slots=True)
@@ -153,7 +160,8 @@ def _reply(draw: Draw) -> Reply:
     reading = Reading(draw.answer or "", draw.key, draw.answer) if draw.key is not None else None
     text = draw.text if draw.text is not None else draw.answer or ""
     usage = Usage(draw.prompt_tokens or 0, draw.completion_tokens or 0)
-    return Reply(Completion(text, "stop", draw.completion_tokens), usage, 0.0, draw.nanos, reading, recorded=True)
+    completion = Completion(text, draw.finish or "stop", draw.completion_tokens)
+    return Reply(completion, usage, draw.seconds or 0.0, draw.nanos, reading, recorded=True)
 
 
 class BankTariff:
@@ -167,6 +175,11 @@ class BankTariff:
         self._quotes: dict[str, Quote] = {}
         self.nominal: set[str] = set()
         for model, arm in arms.items():
+            if arm.startswith(RUNS):
+                known = quote_of(bank, model, arm, expected)
+                self.nominal |= {model} if known is None else set()
+                self._quotes[model] = known or Quote(Amounts(NOMINAL, 0, 1), NOMINAL / NANO)
+                continue
             draws = _of(bank, model, arm)
             if not draws:
                 raise UnknownName.of("(model, arm)", f"{model}, {arm}", (f"{m}, {a}" for m, a in bank.arms))
@@ -264,10 +277,19 @@ def replay(
     return run_on(deck.shuffled(seed), strategy, budget, policy or Policy(), tariff, seed)
 
 
+def deck_of(bank: Bank, question: str, arms: Mapping[str, str], verifiers: Collection[str] = ()) -> Deck | RunDeck:
+    """What a question has on record under these arms: draws, or the runs of a whole strategy. Raises as theirs do."""
+    if any(arm.startswith(RUNS) for arm in arms.values()):
+        return RunDeck.of(bank, question, arms)
+    return Deck.of(bank, question, arms, verifiers)
+
+
 def run_on(
-    source: BankSource, strategy: Strategy, budget: Budget, policy: Policy, tariff: BankTariff, seed: int
+    source: BankSource | RunSource, strategy: Strategy, budget: Budget, policy: Policy, tariff: BankTariff, seed: int
 ) -> Run:
-    """Performs a strategy on a dealt deck."""
+    """Performs a strategy on a dealt deck, or on a run that was recorded of it (which has a seed of its own)."""
+    if isinstance(source, RunSource):
+        return run_along(source, strategy, budget, policy, tariff)
     deck = source.deck
     most = deck.count * (1 + len(deck.task.checks))  # a verdict is a call too
     capped = replace(budget, calls=max(1, min(budget.calls or most, most)))

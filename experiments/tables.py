@@ -1,22 +1,24 @@
-"""A bank's files: manifest.json, questions.parquet, candidates.parquet and, where verifiers were asked,
-verdicts.parquet. Written whole or not at all."""
+"""A bank's tables: their columns, and what a bank's manifest says of the part files that hold them.
+
+Format 2: each table is any number of Parquet files `<table>-<first 12 hex digits of its SHA-256>.parquet`, never
+changed once written. `manifest.json` lists them; it is replaced as one, last: what it does not list is not there.
+Format 1 (`<table>.parquet`, one file each) is read as a bank of one part.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from ..core.errors import MissingExtra, StoreError
 from ..core.task import KINDS
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
+Columns = dict[str, list[Any]]
 # name -> (type, may be null). The types are pyarrow's names.
 QUESTIONS = {
     "question_id": ("string", False),
@@ -26,6 +28,8 @@ QUESTIONS = {
     "kind": ("string", False),
     "choices": ("list", False),
     "fold": ("int32", False),
+    "topic": ("string", False),
+    "passage": ("string", False),
 }
 CANDIDATES = {
     "question_id": ("string", False),
@@ -34,14 +38,20 @@ CANDIDATES = {
     "sample_index": ("int32", False),
     "answer": ("string", True),
     "key": ("string", True),
-    "text": ("string", True),
     "correct": ("bool_", False),
     "prompt_tokens": ("int64", True),
     "completion_tokens": ("int64", True),
     "nanos": ("int64", True),
+    "text": ("string", True),
     "tokens_source": ("string", False),
     "cost_source": ("string", False),
     "request": ("string", False),
+    "seconds": ("float64", True),
+    "finish": ("string", False),
+    "logprob_mean": ("float64", True),
+    "logprob_min": ("float64", True),
+    "path": ("string", False),
+    "strategy": ("string", False),
 }
 VERDICTS = {
     "question_id": ("string", False),
@@ -52,6 +62,42 @@ VERDICTS = {
     "score": ("float64", True),
     "tokens": ("int64", True),
     "nanos": ("int64", True),
+}
+RUNS = {
+    "question_id": ("string", False),
+    "strategy": ("string", False),
+    "run": ("int32", False),
+    "seed": ("int64", False),
+    "model": ("string", False),
+    "answer": ("string", True),
+    "key": ("string", True),
+    "correct": ("bool_", False),
+    "stop": ("string", False),
+    "nanos": ("int64", False),
+    "tokens": ("int64", False),
+    "seconds": ("float64", True),
+}
+EFFECTS = {
+    "question_id": ("string", False),
+    "strategy": ("string", False),
+    "run": ("int32", False),
+    "position": ("int32", False),
+    "path": ("string", False),
+    "attempt": ("int32", False),
+    "kind": ("string", False),
+    "model": ("string", False),
+    "fingerprint": ("string", False),
+    "reply": ("string", False),
+    "prompt_tokens": ("int64", True),
+    "completion_tokens": ("int64", True),
+    "nanos": ("int64", True),
+    "seconds": ("float64", True),
+}
+TABLES = {"questions": QUESTIONS, "candidates": CANDIDATES, "verdicts": VERDICTS, "runs": RUNS, "effects": EFFECTS}
+# Columns that format 1 did not have: where a file lacks one, it is unknown (null or "").
+LATER = {
+    "questions": frozenset({"topic", "passage"}),
+    "candidates": frozenset({"seconds", "finish", "logprob_mean", "logprob_min", "path", "strategy"}),
 }
 OF_A_DRAW = tuple(name for name in CANDIDATES if name not in ("question_id", "model", "arm"))
 
@@ -66,64 +112,8 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def write(
-    path: Path, manifest: dict[str, Any], questions: list[Any], candidates: list[Any], verdicts: list[Any]
-) -> dict[str, Any]:
-    """Writes a bank beside `path` and renames it into place; replies the manifest as written."""
-    pa, pq = arrow()
-    if path.exists():
-        raise StoreError(f"{path} exists already: remove it, or write the bank somewhere else", path=str(path))
-    counts = {"format": FORMAT, "questions": len(questions), "candidates": len(candidates), "verdicts": len(verdicts)}
-    files = [("questions", QUESTIONS, questions), ("candidates", CANDIDATES, candidates)]
-    if verdicts:
-        files.append(("verdicts", VERDICTS, verdicts))
-    made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "tool": f"satisfice {_version()}"}
-    manifest = {**manifest, **counts, **made}
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        for name, columns, rows in files:
-            table = pa.Table.from_pylist(rows, schema=_schema(pa, columns))
-            pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise StoreError(f"cannot write bank {path}: {error}", path=str(path)) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)  # gone already where the rename went through
-    return manifest
-
-
-Rows = list[dict[str, Any]]
-
-
-def read(path: Path) -> tuple[dict[str, Any], Rows, Rows, Rows]:
-    """Manifest, questions, candidates and verdicts of a bank. Raises `StoreError`."""
-    pa, pq = arrow()
-    manifest = _manifest(path)
-    found: list[Rows] = []
-    for name, columns in (("questions", QUESTIONS), ("candidates", CANDIDATES), ("verdicts", VERDICTS)):
-        if name == "verdicts" and not manifest.get(name):
-            found.append([])
-            continue
-        file = path / f"{name}.parquet"
-        try:
-            table = pq.read_table(file)
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"bank {path}: cannot read {file.name}: {error}", path=str(path)) from error
-        rows = _checked(pa, table, columns, f"bank {path}: {file.name}")
-        if len(rows) != manifest.get(name):
-            text = f"bank {path}: the manifest counts {manifest.get(name)} {name}, {file.name} holds {len(rows)}"
-            raise StoreError(text, path=str(path))
-        found.append(rows)
-    _check_questions(path, found[0])
-    return manifest, found[0], found[1], found[2]
-
-
-def _manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A bank's manifest, its `parts` filled in for format 1 (without hashes). Raises `StoreError`."""
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         newest = int(manifest["format"])
@@ -134,38 +124,151 @@ def _manifest(path: Path) -> dict[str, Any]:
     if newest > FORMAT:
         text = f"bank {path} has format {newest}, this program reads up to {FORMAT}: update satisfice"
         raise StoreError(text, path=str(path), format=newest)
+    if "parts" not in manifest:
+        manifest["parts"] = {
+            name: [{"file": f"{name}.parquet", "rows": manifest[name]}] for name in TABLES if manifest.get(name)
+        }
+    try:
+        for name, entries in manifest["parts"].items():
+            rows = sum(int(entry["rows"]) for entry in entries if Path(entry["file"]).name == entry["file"])
+            if rows != manifest.get(name, 0):
+                text = f"bank {path}: the manifest counts {manifest.get(name)} {name}, its parts hold {rows}"
+                raise StoreError(text, path=str(path))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise StoreError(f"bank {path}: the parts in {MANIFEST} cannot be read ({error!r})", path=str(path)) from error
     return dict(manifest)
 
 
-def _checked(pa: Any, table: Any, columns: dict[str, tuple[str, bool]], where: str) -> list[dict[str, Any]]:
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise StoreError(f"{where} has no column {', '.join(missing)}", missing=missing)
-    for name, (_, nullable) in columns.items():
-        if not nullable and table[name].null_count:
-            raise StoreError(f"{where}: column {name} has {table[name].null_count} empty values", column=name)
+def read(path: Path, *, verify: bool = False) -> tuple[dict[str, Any], dict[str, Columns]]:
+    """A bank's manifest, and of each table its columns as Python lists. `verify`: the files' hashes too. Raises
+    `StoreError` for what is no bank, a newer format, a file that is missing, torn, changed, or lacks a column."""
+    manifest = read_manifest(path)
+    found = {name: read_table(path, manifest, name, verify=verify) for name in TABLES}
+    _check_questions(path, found["questions"])
+    return manifest, found
+
+
+def read_table(path: Path, manifest: Mapping[str, Any], name: str, *, verify: bool = False) -> Columns:
+    """One table of a bank, all its parts in their order, as Python lists by column. Raises `StoreError`."""
+    columns: Columns = {column: [] for column in TABLES[name]}
+    for entry in manifest["parts"].get(name, ()):
+        table = read_part(path / entry["file"], name, entry, verify=verify)
+        for column, values in columns.items():
+            values.extend(table[column].to_pylist())
+    return columns
+
+
+def read_part(file: Path, name: str, entry: Mapping[str, Any], *, verify: bool = False) -> Any:
+    """One part file as a pyarrow table with the columns of `name`, in their order. Raises `StoreError`."""
+    pa, pq = arrow()
+    where = f"bank {file.parent}: {file.name}"
+    advice = "copy it anew from a backup, or import or record it again"
     try:
-        rows: list[dict[str, Any]] = table.select(list(columns)).cast(_schema(pa, columns)).to_pylist()
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            table = opened.read(use_threads=False)
+    except FileNotFoundError:
+        raise StoreError(f"{where} is missing: {advice}", path=str(file)) from None
+    except (OSError, pa.ArrowException) as error:
+        text = f"cannot read {file.name}: it is truncated or damaged ({error}): {advice}"
+        raise StoreError(f"bank {file.parent}: {text}", path=str(file)) from error
+    if table.num_rows != entry["rows"]:
+        text = f"bank {file.parent}: the manifest counts {entry['rows']} {name}, {file.name} holds {table.num_rows}"
+        raise StoreError(text, path=str(file))
+    if verify and entry.get("sha256") and sha256(file) != entry["sha256"]:
+        raise StoreError(f"{where} is not what was written: its SHA-256 differs: {advice}", path=str(file))
+    return _checked(pa, table, name, where)
+
+
+def sha256(file: Path) -> str:
+    """A file's SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def to_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Rows (dicts by column; what they lack is null or "") as a pyarrow table. Raises `StoreError`."""
+    pa, _ = arrow()
+    late = LATER.get(name, frozenset())
+    blank = {c: (None if TABLES[name][c][1] else "") for c in late}
+    try:
+        full = [{**blank, **row} for row in rows] if late else list(rows)
+        return _checked(pa, pa.Table.from_pylist(full, schema=schema(pa, name)), name, f"rows for {name}")
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise StoreError(f"rows for {name} cannot be written: {error}") from error
+
+
+def _checked(pa: Any, table: Any, name: str, where: str) -> Any:
+    columns, late = TABLES[name], LATER.get(name, frozenset())
+    missing = [column for column in columns if column not in table.column_names]
+    if lost := [column for column in missing if column not in late]:
+        raise StoreError(f"{where} has no column {', '.join(lost)}", missing=lost)
+    for column in missing:
+        blank = pa.nulls(len(table)) if columns[column][1] else pa.array([""] * len(table), pa.string())
+        table = table.append_column(column, blank)
+    for column, (_, nullable) in columns.items():
+        if not nullable and table[column].null_count:
+            raise StoreError(f"{where}: column {column} has {table[column].null_count} empty values", column=column)
+    try:
+        table, wanted = table.select(list(columns)), schema(pa, name)
+        return table if table.schema.equals(wanted) else table.cast(wanted)  # a cast loads pyarrow.compute
     except (ValueError, pa.ArrowException) as error:
         raise StoreError(f"{where}: {error}") from error
-    return rows
 
 
-def _check_questions(path: Path, rows: list[dict[str, Any]]) -> None:
-    if len({row["question_id"] for row in rows}) != len(rows):
+def _check_questions(path: Path, columns: Columns) -> None:
+    ids = columns["question_id"]
+    if len(set(ids)) != len(ids):
         raise StoreError(f"bank {path}: a question id stands twice", path=str(path))
-    for row in rows:
-        if row["kind"] not in KINDS:
-            raise StoreError(f"bank {path}: question {row['question_id']!r} is of unknown kind {row['kind']!r}")
+    for name, kind in zip(ids, columns["kind"], strict=True):
+        if kind not in KINDS:
+            raise StoreError(f"bank {path}: question {name!r} is of unknown kind {kind!r}")
 
 
-def _schema(pa: Any, columns: dict[str, tuple[str, bool]]) -> Any:
+def schema(pa: Any, name: str) -> Any:
+    """The pyarrow schema of a table."""
     types = {"list": pa.list_(pa.string())}
-    return pa.schema([pa.field(n, types.get(t) or getattr(pa, t)(), nullable=null) for n, (t, null) in columns.items()])
+    columns = TABLES[name].items()
+    return pa.schema([pa.field(n, types.get(t) or getattr(pa, t)(), nullable=null) for n, (t, null) in columns])
 
 
-def _version() -> str:
+def tool() -> str:
+    """This program and its version, for manifests."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return version("satisfice")
+        return f"satisfice {version('satisfice')}"
     except PackageNotFoundError:
-        return "unknown"
+        return "satisfice unknown"
+
+
+def write(path: Path, manifest: Mapping[str, Any], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Writes a new bank of these rows by table, whole or not at all; replies its manifest. Raises `StoreError`."""
+    from .banking.parts import create
+
+    return create(path, manifest, rows)
+
+
+def append(
+    folder: Path,
+    manifest_changes: Mapping[str, Any],
+    *,
+    questions: Sequence[Mapping[str, Any]] = (),
+    candidates: Sequence[Mapping[str, Any]] = (),
+    verdicts: Sequence[Mapping[str, Any]] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
+    effects: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Adds rows to a bank as new part files, all of them or none, and merges `manifest_changes` into its manifest,
+    which it replies. What stood there stays as it was. Rows are trusted to be new: `banking.appending.Appender`
+    checks that. Raises `StoreError`, also where another process is writing to the bank."""
+    from .banking.parts import extend, locked
+
+    rows = {
+        "questions": questions,
+        "candidates": candidates,
+        "verdicts": verdicts,
+        "runs": runs,
+        "effects": effects,
+    }
+    with locked(folder):
+        return extend(folder, manifest_changes, rows)

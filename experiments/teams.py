@@ -45,6 +45,28 @@ def armed_on(strategy: Any, bank: Bank) -> Any:
     return strategy
 
 
+def main_only(bank: Bank) -> tuple[Bank, list[str]]:
+    """The bank with only the main arm of each model, and what is left out, as "model, arm". The main one has the most
+    draws; of equals it is the one whose single draw is right most often (in hindsight: little is made of it), then the
+    first by name."""
+    sizes: dict[tuple[str, str], list[float]] = {}
+    for (_, model, arm), row in bank.draws.items():
+        sums = sizes.setdefault((model, arm), [0.0, 0.0])
+        sums[0] += len(row)
+        sums[1] += sum(draw.correct for draw in row) / len(row)
+    kept: dict[str, str] = {}
+    for model, arm in sorted(sizes, key=lambda place: (-sizes[place][0], -sizes[place][1], place)):
+        kept.setdefault(model, arm)
+    left = [f"{model}, {arm}" for model, arm in sorted(sizes) if kept[model] != arm]
+    if not left:
+        return bank, []
+    draws = {group: row for group, row in bank.draws.items() if kept[group[1]] == group[2]}
+    asked = {question for question, _, _ in draws} | {question for question, _ in bank.runs}
+    questions = {name: question for name, question in bank.questions.items() if name in asked}
+    verdicts = {place: said for place, said in bank.verdicts.items() if kept[place[1]] == place[2]}
+    return replace(bank, questions=questions, draws=draws, verdicts=verdicts), left
+
+
 def asks_default(strategy: Any) -> bool:
     """Whether a part of it leaves its `model` open, and does not name several `models` instead."""
     if not is_dataclass(strategy):
@@ -140,6 +162,13 @@ class Missed:
         why = str(miss.details.get("why", ""))
         self.reasons[why] += 1
         self.examples.setdefault(why, str(miss))
+
+    def take(self, other: Missed) -> None:
+        """Takes in what another part of the questions missed."""
+        self.ended += other.ended
+        self.reasons.update(other.reasons)
+        for why, example in other.examples.items():
+            self.examples.setdefault(why, example)
 
     def told(self, runs: int) -> str:
         """In words, "" where nothing was missed. `runs`: those that were replayed."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..budgets.calibrators import Rates, ScoreModel, logit
 from ..budgets.checking import information
-from ..budgets.evidence import Answers, Evidence, posterior
+from ..budgets.evidence import Answers, Evidence
 from ..budgets.policy import VerifierPolicy
 from ..core.belief import Priors
 from ..core.errors import CallerError, UnknownName
@@ -35,6 +35,7 @@ from ..verifiers.calibration import (
     score_model,
 )
 from .bank import Bank
+from .posteriors import leaders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,12 +182,11 @@ def _winners(prefixes: list[Prefix], priors: Priors) -> Winners:
     import numpy as np
 
     places = {question: i for i, question in enumerate(dict.fromkeys(question for _, _, question in prefixes))}
-    rows = []
-    for answers, right, question in prefixes:
-        now = posterior(answers, priors)
-        rows.append((now.p(now.leader), sum(a.count for a in answers), right[now.leader], places[question]))
-    p, n, labels, groups = (np.asarray(column) for column in zip(*rows, strict=True))
-    return Winners(p, n, labels.astype(float), groups, np.ones(len(p)))
+    best, p = leaders([answers for answers, _, _ in prefixes], priors)
+    n = np.array([sum(a.count for a in answers) for answers, _, _ in prefixes])
+    labels = np.array([float(right[i]) for i, (_, right, _) in zip(best, prefixes, strict=True)])
+    groups = np.array([places[question] for _, _, question in prefixes])
+    return Winners(p, n, labels, groups, np.ones(len(p)))
 
 
 def _prefixes(bank: Bank, name: str, verifier: VerifierPolicy, seed: int) -> list[Prefix]:
@@ -213,14 +213,12 @@ def _prefixes(bank: Bank, name: str, verifier: VerifierPolicy, seed: int) -> lis
 
 def prefix_loss(prefixes: list[Prefix], priors: Priors) -> float:
     """Mean log loss (nats) of the likeliest answer's P(right)."""
-    from math import log
+    import numpy as np
 
-    total = 0.0
-    for answers, right, _ in prefixes:
-        now = posterior(answers, priors)
-        p = min(max(now.p(now.leader), 1e-3), 1 - 1e-3)
-        total -= log(p) if right[now.leader] else log(1 - p)
-    return total / len(prefixes)
+    best, chance = leaders([answers for answers, _, _ in prefixes], priors)
+    p = np.clip(chance, 1e-3, 1 - 1e-3)
+    right = np.array([told[i] for i, (_, told, _) in zip(best, prefixes, strict=True)])
+    return -float(np.where(right, np.log(p), np.log(1 - p)).mean())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
     default = "cheap"                 # alias, pool or model used when a caller names none
     journal = true                    # or false, or a path
     home = "~/.local/share/satisfice"
+    policies = true                   # which policy serves is what the registry says, see docs/lifecycle.md; or a path
     ledger = true                     # accounts that cannot be overdrawn, see `accounts` in this package
     prices = "prices.toml"            # or a list: price files, which go before litellm's list (see `pricebook`)
 
@@ -51,7 +52,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -207,6 +208,8 @@ class Settings(BaseSettings):
     providers: dict[Name, Rates] = {}
     dispatch: DispatchSettings = DispatchSettings()
     switches: Path | None = None
+    policies: bool | str | None = None
+    channel: Annotated[str, Field(min_length=1)] = "main"
     agents: dict[Name, AgentSettings] = {}
     learning: LearningSettings = LearningSettings()
     prompts: dict[str, str] = {}
@@ -224,18 +227,19 @@ class Settings(BaseSettings):
         files = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=path),)
         return (init_settings, env_settings, *files)
 
-    @field_validator("journal", "ledger", mode="before")
+    @field_validator("journal", "ledger", "policies", mode="before")
     @classmethod
     def _truth(cls, value: Any) -> Any:
         # From the environment it comes as text, and "false" is no path.
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         return words.get(value.lower(), value) if isinstance(value, str) else value
 
-    @field_validator("ledger")
+    @field_validator("ledger", "policies")
     @classmethod
-    def _somewhere(cls, value: Any) -> Any:
+    def _somewhere(cls, value: Any, info: ValidationInfo) -> Any:
         if value == "":
-            raise ValueError("expected true, a file or a postgresql:// address")
+            server = " or a postgresql:// address" if info.field_name == "ledger" else ""
+            raise ValueError(f"expected true, or a file{server}")
         return value
 
     @field_validator("accounts")

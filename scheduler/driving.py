@@ -24,6 +24,7 @@ from .world import OnEvent, World, emit
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .serving.served import Served
 
 OnCancel = Literal["raise", "best"]
 DRAWS = 1 << 20  # equal samples that one run may draw
@@ -33,7 +34,7 @@ async def drive(
     engine: Engine,
     run_id: str,
     spec: Spec,
-    policy: Policy,
+    served: Served,
     tariff: PriceList,
     log: Log | None,
     on_event: OnEvent | None,
@@ -43,7 +44,7 @@ async def drive(
     """Drives one run of the engine to its end, and closes it. `log`: what an earlier process journaled of it; `shared`:
     a
     purse above its own. Raises what the run ended with where it has nothing to show."""
-    began = perf_counter()
+    began, policy = perf_counter(), served.policy
     account = engine.accounts.of(spec.account, run_id, tariff, shared)
     purse = Purse.of(spec.budget, account.headroom if account else shared)
     task = spec.task
@@ -87,10 +88,10 @@ async def drive(
     finally:
         # What later requests of this engine need of this one. A resumed run was heard before.
         engine.habits.learn(tariff)
-        engine.watches.learn(run.verdicts.told if run.log is None else ())
+        served.watches.learn(run.verdicts.told if run.log is None else ())
         if run.log is None:
             journal = engine.journal if engine.keeps(spec.store) else None
-            engine.learner.ended(run.decisions, spec.shifts, run.root.purse.posted[0], _wrong(run), journal)
+            served.learner.ended(run.decisions, spec.shifts, run.root.purse.posted[0], _wrong(run), journal)
 
 
 def first_draw(task: Task) -> int:

@@ -21,6 +21,7 @@ from ..budgets.purse import Purse
 from ..core.completions import Model
 from ..core.errors import (
     CallerError,
+    NoAnswer,
     NoModelConfigured,
     RunIsActive,
     SatisficeError,
@@ -35,7 +36,6 @@ from .accounts import Accounts
 from .closing import Closing
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.switches import Switch
-from .drifting import Watches
 from .driving import OnCancel, drive
 from .feedback import feedback
 from .journal import Journal, RunRecord
@@ -46,6 +46,9 @@ from .many.stream import Stream
 from .planned import plan
 from .preparing import prepare
 from .records import journal_place, reply_row
+from .serving.after import ended, failed
+from .serving.choosing import serving_of
+from .serving.served import Served
 from .solution import Solution
 from .spec import Spec, check_options, model_names, stored_task
 from .tariff import Habits, PriceList, price_list
@@ -63,7 +66,9 @@ class Engine:
     together, as long as it lives. `ledger`: where durable accounts are kept: a `Ledger`, a SQLite file, a
     "postgresql://" address, True for the default place, False for none (None: as the settings say). `account`: what
     requests are charged to that name none. `on_alert`: called with each `Alert` of the ledger. `tools`: callables or
-    `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits.
+    `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits. `policies`: a policy registry, whose
+    production or canary policy of the `channel` serves requests, as it stands when they come (True for the default
+    place, None: as the settings say, and not at all where `policy` is given).
     """
 
     def __init__(
@@ -79,22 +84,20 @@ class Engine:
         ledger: Ledger | bool | str | Path | None = None,
         account: str | None = None,
         on_alert: OnAlert | None = None,
+        policies: bool | str | Path | None = None,
+        channel: str | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
         self.catalog = Catalog(self.settings)
-        self.policy = policy if isinstance(policy, Policy) else Policy.load(policy) if policy else Policy()
-        # Without the tables that are made from it: they are large, and each run keeps its policy.
-        self.policy_json = self.policy.model_dump_json(exclude={"stops"})
+        self.serving = serving_of(policy, policies, channel, self.settings)
         self._models = model_names(models)
-        self._place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
+        self.place = journal_place(journal if journal is not None else self.settings.journal, self.settings)
         self._journal: Journal | None = None
         self.accounts = Accounts(self.settings, ledger, limit, account, on_alert)
         self.tools, self.on_ask = toolbox(tools), on_ask
         self.memory: dict[tuple[str, str], list[str]] = {}
         self.dispatcher = Dispatcher(self.settings, self.catalog)
-        self.habits, self.watches = Habits(), Watches(self.policy)
-        learning = self.settings.learning
-        self.learner = Learner.of(self.policy, self.policy_json, learning.explore, learning.sd)
+        self.habits = Habits()
         self._stack: AsyncExitStack | None = None
         self._closing = Closing(None)
         self._active: set[str] = set()  # runs that this engine is at
@@ -113,9 +116,9 @@ class Engine:
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         try:
-            if self._place is not None:
+            if self.place is not None:
                 self._journal = await self._stack.enter_async_context(
-                    Journal.open(self._place, durable=self.accounts.durable)
+                    Journal.open(self.place, durable=self.accounts.durable)
                 )
             await self._stack.enter_async_context(self.accounts)
         except BaseException:
@@ -129,7 +132,23 @@ class Engine:
     ) -> None:
         assert self._stack is not None
         stack, self._stack, self._journal = self._stack, None, None
+        await self.serving.aclose()
         await stack.__aexit__(kind, error, trace)
+
+    @property
+    def policy(self) -> Policy:
+        """What requests are decided by: the engine's own policy, or the registry's in production."""
+        return self.serving.production.policy
+
+    @property
+    def policy_json(self) -> str:
+        """The same as runs keep it."""
+        return self.serving.production.json
+
+    @property
+    def learner(self) -> Learner:
+        """What has been learnt beside that policy."""
+        return self.serving.production.learner
 
     @property
     def journal(self) -> Journal:
@@ -162,6 +181,7 @@ class Engine:
         explore: bool = True,
         store: bool = True,
         purse: Purse | None = None,
+        sticky: str | None = None,
         on_event: OnEvent | None = None,
         on_cancel: OnCancel = "raise",
     ) -> Solution:
@@ -175,16 +195,19 @@ class Engine:
         dollar must buy beside what `worth` asks: the price of a budget shared with other requests (given,
         `Solution.index` says at which price more would be bought). `explore=False`: nothing is tried out on this
         request. `store=False`: neither it nor its replies are kept, in journal or cache. `purse`: money
-        shared with other requests: what this one's calls hold, they hold there too. `on_cancel="best"`: a cancellation
-        returns the best answer so far instead of raising.
+        shared with other requests: what this one's calls hold, they hold there too. `sticky`: equal keys are served by
+        the same policy while a canary is tried (None: account and scope, else the query). `on_cancel="best"`: a
+        cancellation returns the best answer so far instead of raising.
 
         Raises `CallerError` and `BudgetError` before anything is spent, `NoAnswer` (its cause: the fault) where a run
         has nothing to show. Abstaining and waiting for a person are Solutions without an answer.
         """
         self._check_open()
         check_options(on_event, on_cancel)
+        await self.serving.refresh()
+        served = self.serving.choose(sticky, account, scope, query)
         if self._journal is not None:
-            await self.learner.refresh(self._journal)
+            await served.learner.refresh(self._journal)
         spec = prepare(
             self,
             query,
@@ -202,6 +225,7 @@ class Engine:
             shadow=shadow,
             explore=explore,
             store=store,
+            served=served,
         )
         run_id = f"r{datetime.now(UTC):%y%m%d}{token_hex(8)}"
         tariff = self._tariff(spec)
@@ -215,7 +239,12 @@ class Engine:
                     await self._closing.close(run_id, "cancelled", None, 0, error)
                 raise
         with self._at(run_id):
-            return await drive(self, run_id, spec, self.policy, tariff, None, on_event, on_cancel, purse)
+            try:
+                solution = await drive(self, run_id, spec, served, tariff, None, on_event, on_cancel, purse)
+            except NoAnswer:
+                failed(self, spec, served, run_id)
+                raise
+        return ended(self, spec, served, solution, strategy is not None)
 
     async def resume(
         self,
@@ -239,12 +268,12 @@ class Engine:
             await journal.claim(record.id)
             try:
                 record, rows = await journal.load(record.id)
-                spec, policy, tariff = self._loaded(record, checks, strategy)
+                spec, served, tariff = self._loaded(record, checks, strategy)
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     await journal.release(record.id)
                 raise
-            return await drive(self, record.id, spec, policy, tariff, Log(rows), on_event, on_cancel, purse)
+            return await drive(self, record.id, spec, served, tariff, Log(rows), on_event, on_cancel, purse)
 
     async def reply(self, run_id: str, text: str, **resume: Any) -> Solution:
         """Answers the question that a run waits for, and resumes it. Raises `CallerError` where nothing is asked, or
@@ -285,11 +314,10 @@ class Engine:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Policy, PriceList]:
+    def _loaded(self, record: RunRecord, checks: Any, strategy: Strategy | None) -> tuple[Spec, Served, PriceList]:
         spec = Spec.load(record.spec, checks, strategy)
         check_again(spec.task.tools, self.tools)
-        same = spec.policy == self.policy_json
-        return spec, self.policy if same else Policy.model_validate_json(spec.policy), self._tariff(spec)
+        return spec, self.serving.begun_with(spec.policy), self._tariff(spec)
 
     def _tariff(self, spec: Spec) -> PriceList:
         tight = self.settings.limits.length_quantile is not None
@@ -322,9 +350,11 @@ class Engine:
         """Whether a request that says this about storing is journaled."""
         return self._journal is not None and store
 
-    def shifts(self, seed: int, explore: bool, arms: Sequence[str]) -> Mapping[str, float]:
+    def shifts(
+        self, seed: int, explore: bool, arms: Sequence[str], served: Served | None = None
+    ) -> Mapping[str, float]:
         """What has been learnt of arms since the policy was fitted, in logits, for a request with this seed."""
-        return self.learner.shifts(seed, explore, arms) if len(arms) > 1 else {}
+        return (served or self.serving.production).learner.shifts(seed, explore, arms) if len(arms) > 1 else {}
 
     def closing_of(self, spec: Spec) -> Closing:
         """Whoever puts on record how a run ends; nobody, for one that is not stored."""

@@ -100,6 +100,10 @@ async def feedback(
     learner = getattr(self, "learner", None)
     if learner is not None and new:
         await learner.refresh(journal, now=True)
+    if new:
+        from .serving.after import judged
+
+        await judged(self.serving, record, value)
     return told(stands, new)
 
 

@@ -25,6 +25,7 @@ from .verification import NO_MODELS, named_by
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .serving.served import Served
 
 
 DEFAULT = "auto"
@@ -48,8 +49,10 @@ def prepare(
     shadow: float | None,
     explore: bool,
     store: bool,
+    served: Served | None = None,
 ) -> Spec:
-    """The spec of one request. Raises `CallerError` and its kind."""
+    """The spec of one request, decided by the policy that is `served` (None: the engine's). Raises `CallerError` and
+    its kind."""
     plain = isinstance(shadow, int | float) and not isinstance(shadow, bool)
     if shadow is not None and not (plain and 0 <= shadow < float("inf")):
         raise CallerError(f"shadow={shadow!r}: expected value per dollar, 0 or more")
@@ -58,11 +61,12 @@ def prepare(
     contract, checks = contract_of(answer, choices, schema), listed(checks)
     task = task_of(query, contract, checks, engine.settings.prompts, scope, specs_of(engine.tools))
     task = replace(task, topic=topic) if topic else task
-    policy = engine.policy
+    served = served or engine.serving.production
+    policy = served.policy
     wanted = strategy or policy.strategy or DEFAULT
     made = strategy_of(wanted) if isinstance(wanted, str) else wanted
     names = engine.names(models) if models is not NO_MODELS else NO_MODELS
-    made = _armed(made, names, policy, task)
+    made = armed_for(made, names, policy, task)
     names = tuple(dict.fromkeys((*names, *named_by(task, made))))
     seed = randbits(31) if seed is None else seed
     spending = engine.budget_of(budget)
@@ -73,15 +77,15 @@ def prepare(
         made,
         names,
         seed,
-        engine.policy_json if engine.keeps(store) else "",
+        served.json if engine.keeps(store) else "",
         name_of(made),
         engine.habits.guesses(names, policy),
-        engine.watches.widen(),
+        served.watches.widen(),
         tuple(check if isinstance(check, str) else None for check in checks),
         engine.accounts.named(account),
         engine.habits.upper(names, policy, engine.settings.limits.length_quantile or QUANTILE),
         shadow,
-        engine.shifts(seed, explore, _keys(made)),
+        engine.shifts(seed, explore, _keys(made), served),
         store,
     )
 
@@ -99,11 +103,11 @@ def _keys(strategy: Strategy) -> tuple[str, ...]:
     return inner.keys if isinstance(inner, Auto) else ()
 
 
-def _armed(strategy: Strategy, names: Sequence[str], policy: Policy, task: Task) -> Strategy:
+def armed_for(strategy: Strategy, names: Sequence[str], policy: Policy, task: Task) -> Strategy:
     """The allocator with the arms of this request, where it has none of its own, and with what its policy wants to know
     of the question; any other strategy as it is."""
     if isinstance(strategy, Limited):
-        return replace(strategy, strategy=_armed(strategy.strategy, names, policy, task))
+        return replace(strategy, strategy=armed_for(strategy.strategy, names, policy, task))
     if not isinstance(strategy, Auto):
         return strategy
     allocation = policy.allocation

@@ -99,6 +99,7 @@ class Orchestrate:
     def read(self, text: str) -> Workflow:
         """The workflow in a model's reply. Raises `CallerError` that says what is wrong with it."""
         data = answering_last(found_in(text))
+        data.pop("committed", None)  # whether a step is worth its price is not for its writer to say
         flow = Workflow.of(data, models=self.models, params=self.params, caps=self.caps)
         if flow.models and not self.models:
             raise CallerError(f"workflow: {flow.models[0]!r} is not allowed here, leave `model` out")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.completions import Params
@@ -25,9 +26,9 @@ class Workflow:
     """Runs a workflow: JSON or YAML text, or its data (see docs/workflows.md). Kept as compact JSON in `source`.
 
     Its answer is what its last answering step said, unless checks say otherwise. `models`: those that it may name
-    (empty: those that it does name); `model` and `params`: for steps without their own. `committed`: every step is
-    bought, whether it is worth its price or not. `trusted`: its `strategy` steps may name what has to be imported.
-    Raises `CallerError` that names the place for whatever is wrong with it.
+    (empty: those that it does name); `model` and `params`: for steps without their own. `committed` (here, or in the
+    document): every step is bought, whether it is worth its price or not. `trusted`: its `strategy` steps may name what
+    has to be imported. Raises `CallerError` that names the place for whatever is wrong with it.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Workflow:
         vetted = vet(found, self.trusted, tuple(self.models) or None)
         audit(found, self.caps, vetted.costs)
         object.__setattr__(self, "source", canonical(found))
+        object.__setattr__(self, "committed", bool(self.committed or found.committed))
         object.__setattr__(self, "models", tuple(self.models) or vetted.models)
 
     @classmethod
@@ -85,9 +87,7 @@ class Workflow:
     @property
     def buys(self) -> int:
         """Samples and strategies that a run comes to at the most."""
-        from .workflows.auditing import audit
-
-        return audit(self.document, self.caps).buys
+        return _buys(self.source, self.caps)
 
     def to_dict(self) -> dict[str, Any]:
         """The workflow as JSON data, defaults left out."""
@@ -110,6 +110,15 @@ class Workflow:
 
         answer = yield from Runner(self, task).perform(self.document.steps)
         return answer
+
+
+@lru_cache(maxsize=256)
+def _buys(source: str, caps: Caps) -> int:
+    """Every run of a workflow asks for it."""
+    from .workflows.auditing import audit
+    from .workflows.reading import document
+
+    return audit(document(source, caps), caps).buys
 
 
 def _dumped(data: Any) -> str:

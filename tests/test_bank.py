@@ -225,7 +225,11 @@ def test_open_refuses_what_is_no_bank(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="format 99"):
         Bank.open(tmp_path / "bank")
     manifest.write_text(json.dumps({**facts, "candidates": 6}))
-    with pytest.raises(StoreError, match=r"counts 6 .* holds 5"):
+    with pytest.raises(StoreError, match=r"counts 6 candidates, its parts hold 5"):
+        Bank.open(tmp_path / "bank")
+    facts["parts"]["candidates"][0]["rows"] = 6
+    manifest.write_text(json.dumps({**facts, "candidates": 6}))
+    with pytest.raises(StoreError, match=r"counts 6 candidates, candidates-.* holds 5"):
         Bank.open(tmp_path / "bank")
     manifest.write_text("[]")
     with pytest.raises(StoreError, match="cannot be read"):
@@ -233,8 +237,7 @@ def test_open_refuses_what_is_no_bank(tmp_path: Path) -> None:
 
 
 def test_open_names_a_missing_column(tmp_path: Path) -> None:
-    load(tmp_path, ROWS)
-    file = tmp_path / "bank" / "candidates.parquet"
+    (file,) = load(tmp_path, ROWS).files("candidates")
     whole = pq.read_table(file)
     pq.write_table(whole.drop_columns(["key"]), file)
     with pytest.raises(StoreError, match="no column key"):
@@ -243,7 +246,7 @@ def test_open_names_a_missing_column(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="which it lacks"):
         Bank.open(tmp_path / "bank")
     file.write_text("torn")
-    with pytest.raises(StoreError, match=r"candidates\.parquet"):
+    with pytest.raises(StoreError, match=r"candidates-.*\.parquet.*truncated.*import or record"):
         Bank.open(tmp_path / "bank")
 
 

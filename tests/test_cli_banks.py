@@ -152,3 +152,60 @@ def test_fit_and_evaluate_a_cascade_of_single_draws(run, tmp_path):
     assert "note: roles on cheap (and 1 more rows): cannot be replayed on this bank: its first step" in run(
         *args, "--strategy", "roles"
     )
+
+
+def test_split_merge_and_info_of_banks(run, samples, tmp_path, monkeypatch, capsysbinary):
+    run("bank", "import", "samples.csv", "--out", "one")
+    text = (tmp_path / "samples.csv").read_text()
+    (tmp_path / "more.csv").write_text(text.replace("exam,q1,Question 1?", "exam,other,question  1?"))
+    run("bank", "import", "more.csv", "--out", "two")
+
+    made = json.loads(run("bank", "merge", "one", "two", "--out", "both", "--json"))
+    assert (made["questions"], made["candidates"], made["clash"]) == (40, 240, None)
+    assert "240 draws stood in two banks, 0 draws renumbered" in run("bank", "merge", "one", "two", "--out", "both2")
+    renamed = json.loads(run("bank", "merge", "one", "two", "--out", "both3", "--rename", "m=n", "--json"))
+    assert (renamed["models"], renamed["candidates"]) == (["m", "n"], 480)
+
+    dealt = json.loads(run("bank", "split", "both", "--folds", "4", "--out", "dealt", "--json"))
+    assert (dealt["questions"], dealt["clusters"], sum(dealt["folds"].values())) == (40, 40, 40)
+    assert "40 questions in 40 clusters" in run("bank", "split", "both", "--folds", "4", "--seed", "2", "--out", "d2")
+    told = run("bank", "info", "dealt", "--verify")
+    assert "licence: unknown; latency unknown; 2 part files" in told
+    assert json.loads(run("bank", "info", "verifiers", "--json"))["candidates"] == 11520
+
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for args, says in (
+        (("merge", "one", "two", "--out", "dealt"), "exists already"),
+        (("merge", "one", "--out", "x"), "two banks"),
+        (("merge", "one", "two", "--out", "x", "--rename", "m"), "expected OLD=NEW"),
+        (("merge", "one", "two", "--out", "x", "--reprice", "m=1"), "--reprice 'm=1': expected MODEL=IN/OUT"),
+        (("merge", "one", "two", "--out", "x", "--rename", "z=y"), "unknown model 'z'"),
+        (("split", "one", "--out", "dealt"), "exists already"),
+        (("split", "one", "--folds", "1", "--out", "x"), "2 or more"),
+        (("info", "nowhere"), "shipped banks: "),
+        (("import", "samples.csv", "--out", "x", "--gold", "none.csv"), "none.csv"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["satisfice", "bank", *args])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code
+        assert says in capsysbinary.readouterr().err.decode(), args
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_what_stands_in_the_way_is_said(run, tmp_path):
+    """The same question in two folds, one sample of each, and two sources of prices."""
+    rows = [
+        ["exam", f"q{i}", text, "A", "m", "cot", 0, "A", 1, 50, 20, "recorded", "0.001", source, fold]
+        for i, (text, source, fold) in enumerate([("One?", "list", 0), ("one? ", "list", 1), ("Two?", "bill", 2)])
+    ]
+    with (tmp_path / "samples.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[*COLUMNS, "fold"], *rows])
+    said = run("bank", "import", "samples.csv", "--out", "bank", "--price", "m=1/2")
+    assert "groups of near-duplicates: 1, as q0, q1" in said
+    assert "warning: questions 'q0' and 'q1' are the same or nearly so and lie in two folds" in said
+    assert "warning: one sample of each question" in said
+    assert "warning: mixed prices of m: its costs come from 'bill', 'list'" in said
+    assert "m: fingerprint unknown, 1/2 USD per million tokens" in said
+    run("bank", "split", "bank", "--folds", "5", "--out", "dealt")
+    assert "lie in two folds" not in run("bank", "info", "dealt")

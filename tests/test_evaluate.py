@@ -15,7 +15,7 @@ from satisfice.core.effects import Sample
 from satisfice.core.errors import CallerError, UnpricedModel
 from satisfice.core.plans import Answer, Plan
 from satisfice.core.task import Task
-from satisfice.experiments import Bank, Draw, Question, clustered, evaluate, paired, wilson
+from satisfice.experiments import Bank, Draw, Question, clustered, evaluate, measuring, paired, wilson
 from satisfice.experiments import evaluation as home
 from satisfice.experiments.intervals import best
 from satisfice.experiments.replaying import order
@@ -173,15 +173,19 @@ def test_cross_fitting_never_sees_the_judged_fold(monkeypatch: pytest.MonkeyPatc
         return Policy(name=f"without {set(part.folds) - set(folds)}", fitted=True)
 
     used: dict[str, str] = {}
-    real = home.run_on
+    real = measuring.run_on
 
     def watched(source, strategy, budget, policy, tariff, seed):  # type: ignore[no-untyped-def]
         used[source.deck.question] = policy.name
         return real(source, strategy, budget, policy, tariff, seed)
 
     monkeypatch.setattr(home, "fit", spy)
-    monkeypatch.setattr(home, "run_on", watched)
-    evaluate(bank, [SelfConsistency()], policy="fit", resamples=1)
+
+    def voting(task: Task) -> Plan[Answer]:
+        return SelfConsistency()(task)
+
+    monkeypatch.setattr(measuring, "run_on", watched)
+    evaluate(bank, [voting], policy="fit", resamples=1)
     assert len(seen) == 4
     assert all(asked == given and len(given) == 3 for asked, given in seen)
     assert used == {q.id: f"without { {q.fold} }" for q in bank.questions.values()}

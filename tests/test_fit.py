@@ -12,8 +12,9 @@ from satisfice.budgets.policy import Policy
 from satisfice.budgets.priors import DEFAULT_PRIORS, voting_grid
 from satisfice.budgets.voting import VotingBelief
 from satisfice.core.belief import Terms
-from satisfice.core.errors import CallerError
+from satisfice.core.errors import CallerError, UnknownName
 from satisfice.experiments import Bank, Draw, Question, fit
+from satisfice.experiments.bank import Scored
 from satisfice.experiments.fitting import beta_binomial, log_evidence, votes_of
 from satisfice.experiments.kinds import ballots_of, log_loss, seen
 
@@ -192,3 +193,30 @@ def test_beta_binomial_finds_its_parameters(a: float, b: float) -> None:
     wins = dice.binomial(trials, dice.beta(a, b, size=4000))
     found = beta_binomial(Counter((int(k), trials) for k in wins))
     assert found == pytest.approx((a, b), rel=0.12)
+
+
+def test_a_constant_verifier_is_said_to_tell_nothing() -> None:
+    bank = planted(40, 4, 0.5)
+    said = {(*group, d.sample_index): {"flat": Scored(0.5, 0, 0)} for group, row in bank.draws.items() for d in row}
+    policy = fit(Bank(bank.questions, bank.draws, verdicts=said), stops=False)
+    assert "tells nothing" in str(policy.provenance["verifier flat"])
+    assert "0.5" in str(policy.provenance["verifier flat"])
+
+
+def test_the_provenance_says_what_it_was_fitted_on() -> None:
+    facts = fit(planted(40, 4, 0.5), parts=(), stops=False).provenance
+    assert (facts["datasets"], facts["models"], facts["draws"]) == ("d", "m", 160)
+    assert len(str(facts["questions_hash"])) == 64
+    assert "held_out_log_loss" not in facts
+
+
+def test_one_question_in_two_folds_is_refused() -> None:
+    bank = planted(40, 4, 0.5)
+    twice = {name: replace(q, text="the same") if name in ("q0", "q1") else q for name, q in bank.questions.items()}
+    with pytest.raises(CallerError, match=r"fold 0.*fold 1"):
+        fit(Bank(twice, bank.draws))
+
+
+def test_a_part_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UnknownName, match="part of a policy"):
+        fit(planted(40, 4, 0.5), parts=["luck"])

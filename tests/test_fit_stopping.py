@@ -10,13 +10,14 @@ import pytest
 
 from satisfice.budgets.beliefs import ExactBelief, misses
 from satisfice.budgets.checking import DrawBelief
-from satisfice.budgets.evidence import Evidence
+from satisfice.budgets.evidence import Evidence, posterior
 from satisfice.budgets.policy import Policy
-from satisfice.core.belief import Priors, Terms
+from satisfice.core.belief import Channel, Priors, Terms
 from satisfice.experiments.bank import Bank, Draw, Question, Scored
 from satisfice.experiments.chaining import _judged, _kept, _parts, _Walks
 from satisfice.experiments.chances import fit_chances, mixture
 from satisfice.experiments.fitting import beta_binomial, fit
+from satisfice.experiments.posteriors import leaders
 
 GRID = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)
 
@@ -148,3 +149,27 @@ def test_promises_are_believed_where_too_few_questions_speak_against_them() -> N
     assert _kept(promised[:6], np.array([1.0, 0, 0, 0, 0, 0])) == 1.0
     assert _kept(np.zeros(5), np.zeros(5)) == 1.0
     assert 0 < _kept(promised, -came) < 0.1  # never none: a price over the share must stay a price
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_posteriors_of_many_states_at_once_are_those_of_each(seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    channel = Channel(((0.2, 0.6), (0.8, 0.4)), 0.4, 1.0)
+    priors = replace(Policy().priors(), channels={"v": channel})
+    states = [
+        tuple(
+            Evidence(
+                int(dice.integers(1, 30)),
+                (("v", float(dice.random())),) if dice.random() < 0.6 else (),
+                bool(dice.random() < 0.1),
+            )
+            for _ in range(dice.integers(1, 7))
+        )
+        for _ in range(60)
+    ]
+    best, chance = leaders(states, priors)
+    for answers, i, p in zip(states, best, chance, strict=True):
+        now = posterior(answers, priors)
+        assert now.p(now.leader) == pytest.approx(p, rel=1e-9)
+        assert now.p(int(i)) == pytest.approx(p, rel=1e-9)
+    assert [len(found) for found in leaders([], priors)] == [0, 0]

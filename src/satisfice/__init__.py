@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .budgets.policy import Policy
     from .budgets.prices import Price
     from .budgets.purse import Purse
+    from .budgets.registry.registry import Registry
     from .budgets.rounds import RoundsBelief
     from .budgets.voting import VotingBelief
     from .core.amounts import Amounts
@@ -66,7 +67,9 @@ if TYPE_CHECKING:
         NoAnswer,
         NobodyToAsk,
         NoModelConfigured,
+        PromotionRefused,
         QueueFull,
+        RegistryConflict,
         RunIsActive,
         SandboxUnavailable,
         SatisficeError,
@@ -149,6 +152,7 @@ _HOMES = {
     "budgets.policy": "Policy",
     "budgets.prices": "Price",
     "budgets.purse": "Purse",
+    "budgets.registry.registry": "Registry",
     "budgets.rounds": "RoundsBelief",
     "budgets.voting": "VotingBelief",
     "core.amounts": "Amounts",
@@ -158,8 +162,8 @@ _HOMES = {
     "core.errors": "BadBudget BadCompletion BadQuery BadSettings BudgetError BudgetTooSmall CallerError CircuitOpen "
     "GatherFailed JournalMismatch Killed LedgerConflict MissingExtra MissingKey ModelBusy ModelError ModelKilled "
     "ModelRefused ModelTimeout ModelUnavailable "
-    "NoAnswer NobodyToAsk NoModelConfigured QueueFull RunIsActive SandboxUnavailable SatisficeError StoreError "
-    "TooLate ToolError TraceMiss UnknownName UnpricedModel",
+    "NoAnswer NobodyToAsk NoModelConfigured PromotionRefused QueueFull RegistryConflict RunIsActive "
+    "SandboxUnavailable SatisficeError StoreError TooLate ToolError TraceMiss UnknownName UnpricedModel",
     "core.plans": "Answer Outcome Plan Strategy",
     "core.task": "Candidate Contract Task",
     "core.tools": "ToolSpec",

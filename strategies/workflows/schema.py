@@ -170,10 +170,12 @@ Step: TypeAlias = Annotated[
 
 
 class Document(_Strict):
-    """A workflow."""
+    """A workflow. `committed`: every step is bought as written, whether it is worth its price or not: it runs as it was
+    measured."""
 
     name: str = ""
     note: str = ""
+    committed: bool = False
     steps: Steps
     define: dict[Name, Steps] = Field(default_factory=dict)
 

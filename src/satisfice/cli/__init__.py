@@ -30,6 +30,15 @@ _COMMANDS = {
     "evaluate": ("evaluating", "Replay strategies on a bank: accuracy, spend, baselines."),
     "fit": ("evaluating", "Fit a policy on a bank."),
     "off-policy": ("off_policy", "What another policy would have got, from logged decisions."),
+    "tune": ("tuning", "Search for the way of answering that is worth the most."),
+    "search": (
+        "searching",
+        "Search for a workflow that beats those written by hand, and judge it on held-out questions.",
+    ),
+    "policy": ("policies", "Versions of policies: promote with evidence, roll back, audit."),
+    "curve": ("curving", "Accuracy against spend: a page, pictures and numbers."),
+    "compare": ("curving", "Two policies side by side: what changed, and is it significant?"),
+    "train-coordinator": ("coordinating", "Learn from a bank which model a question should go to."),
     "calibrate": ("calibrating", "Measure the verifiers of a bank: what is a score worth as a probability?"),
     "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),
 }

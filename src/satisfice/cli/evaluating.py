@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,28 @@ import click
 from ..core.errors import UnknownName
 from .banks import bank_option
 from .fitted import show_fitted
-from .output import emit, json_option, note, table
+from .output import emit, json_option, note
 from .progressing import progress
 
 
 @click.command()
 @bank_option
-@click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat; default: self_consistency).")
+@click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat; default: the policy's own).")
 @click.option("--model", "models", multiple=True, help="Only these models (repeat).")
 @click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat; see `bank info`).")
+@click.option("--every-arm", is_flag=True, help="All recorded conditions of each model, not only its main one.")
 @click.option(
     "--verifier",
     "verifiers",
     multiple=True,
     help="A recorded verifier as the check of every question (repeat; see `bank info`); best_of_n needs one.",
 )
-@click.option("--policy", help='A policy file, or "fit": every fold is judged by a policy fitted on the others.')
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help='A policy file, "declared", or "fit": each fold by a policy fitted on the others (repeat).',
+)
 @click.option("--budget", type=float, help="Hard cap in dollars for a question.")
 @click.option("--calls", type=int, help="Cap on calls for a question (default: as many as were recorded).")
 @click.option(
@@ -35,11 +42,16 @@ from .progressing import progress
 @click.option(
     "--resamples",
     type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="In how many orders each question's draws are replayed; fewer are quicker, and noisier.",
+    help="In how many orders each question's draws are replayed (default: 20, fewer for what is slow to replay).",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--pair", "paired", multiple=True, help="A,B: the difference of two rows, by name or policy (repeat).")
+@click.option("--metrics", is_flag=True, help="Frontier, AIQ, share of the oracle gap, pass@k and maj@k, routing.")
+@click.option("--wide", is_flag=True, help="All columns: stops, misses, latency, calibration.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the whole report here, for `curve` and `compare`.")
+@click.option("--engine", type=click.Choice(["local", "processes", "ray"]), default="local", show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Of the engine.")
+@click.option("--ray-address", "address", help="A Ray cluster that runs already (default: one is started here).")
 @json_option
 def evaluate(
     bank_path: Path,
@@ -47,7 +59,7 @@ def evaluate(
     models: tuple[str, ...],
     arms: tuple[str, ...],
     verifiers: tuple[str, ...],
-    policy: str | None,
+    policies: tuple[str, ...],
     worth: tuple[float, ...],
     as_json: bool,
     **options: Any,
@@ -55,56 +67,70 @@ def evaluate(
     """Replay strategies on a bank: accuracy with intervals, spend, calibration, and the plain baselines beside them.
 
     \b
+    satisfice evaluate --bank small
     satisfice evaluate --bank my-bank --strategy self_consistency --resamples 3
     satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
+    satisfice evaluate --bank my-bank --policy tuned.json --policy declared --pair tuned,declared
     satisfice evaluate --bank my-bank --strategy best_of_n --verifier judge --policy fit
     satisfice evaluate --bank my-bank --strategy self_consistency:samples=5 --strategy 'self_consistency:window=4'
 
-    Each question is replayed in 20 orders of its draws; where that takes long, --resamples 3 is quicker, with more
-    noise.
+    Each question is replayed in 20 orders of its draws, or in fewer where that would take long (a note says so). Of a
+    model with several recorded conditions the main one is judged (the one with the most draws, and of
+    equals the one whose single draw is right most often); --arm or --every-arm ask for others. A second table tells how
+    much better each row is than a single draw, than fixed votes that cost as much, and than the first policy, paired by
+    question.
 
     \b
     Exit code: 0, 2 the call is wrong, 5 every run of a strategy ended in a fault.
     """
-    from ..budgets.policy import Policy
+    from ..budgets.budget import Budget
     from ..experiments import Bank
     from ..experiments import evaluate as measure
-    from ..experiments.report import notes
+    from ..experiments.contrasts import pairs
+    from ..experiments.naming import policies_of
+    from ..experiments.teams import main_only
     from ..strategies.registry import strategy_of
+    from .measured import show
 
     opened = Bank.open(bank_path)
     for name in verifiers:
         if name not in opened.verifiers:
             raise UnknownName.of("recorded verifier", name, opened.verifiers)
-    calls = options["calls"] or (None if options["budget"] else opened.most * (1 + len(verifiers)))
-    from ..budgets.budget import Budget
-
+    chosen = opened.select(models=models or None, arms=arms or None)
+    left: list[str] = []
+    if not arms and not options["every_arm"]:
+        chosen, left = main_only(chosen)
+    calls = options["calls"] or (None if options["budget"] else chosen.most * (1 + len(verifiers)))
+    named = policies_of(policies)
     with progress("replaying questions", as_json) as tell:
         report = measure(
-            opened,
-            {name: strategy_of(name) for name in strategies or ("self_consistency",)},
-            models=models or None,
-            arms=arms or None,
+            chosen,
+            {name: strategy_of(name) for name in strategies} or None,
             verifiers=verifiers,
             budget=Budget(usd=options["budget"], calls=calls, wrong=options["wrong"]),
             worth=list(worth) or None,
-            policy="fit" if policy == "fit" else Policy.load(policy) if policy else None,
+            policies=named if len(named) > 1 else None,
+            policy=next(iter(named.values()), None) if len(named) < 2 else None,
             resamples=options["resamples"],
             seed=options["seed"],
             progress=tell,
+            engine=options["engine"],
+            workers=options["workers"],
+            address=options["address"],
+            metrics=as_json or options["metrics"] or options["out"] is not None,
         )
+    asked = [one for text in options["paired"] for one in pairs(report, text)]
+    if asked:
+        report = replace(report, comparisons=tuple(one.to_dict() for one in asked))
+    if options["out"] is not None:
+        report.save(options["out"])
     failed = [row.name for row in report.rows if not row.baseline and set(row.stops) == {"fault"}]
     if as_json:
-        emit(report.to_dict())
+        emit(report.to_dict() | ({"left_out": left} if left else {}))
         return 5 if failed else 0
-    rows = report.table()
-    columns = [c for c in rows[0] if any(row[c] for row in rows)] if rows else []
-    table(
-        columns, ([row[c] for c in columns] for row in rows), title=f"{report.bank['questions']} questions; * baseline"
-    )
-    click.echo(f"intervals: {report.settings['interval']}")
-    for line in notes(report.rows):
-        click.echo(f"note: {line}")
+    show(report, left, wide=options["wide"], metrics=options["metrics"])
+    if len({model for model, _ in chosen.arms}) > 1 and not strategies:
+        click.echo("note: auto, the allocator over several models, is slow to replay: --strategy auto asks for it")
     for name in dict.fromkeys(failed):
         note(f"error: every run of {name} ended in a fault: try it with `satisfice solve --strategy`, which says why")
     return 5 if failed else 0

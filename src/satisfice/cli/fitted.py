@@ -36,6 +36,7 @@ def _learnt(policy: Policy, facts: dict[str, Any]) -> Iterator[str]:
     for name, one in policy.verifiers.items():
         seen = f"{counted(one.verdicts, 'verdict')} on {counted(one.questions, 'question')}"
         yield f"verifier {name}: {seen}; counts {one.trust:.0%} beside the votes"
+    yield from (f"{key}: {text}" for key, text in facts.items() if key.startswith("verifier "))
     for names, chain in policy.chains.items():
         most = len(chain.right) - 1
         yield f"chain {names}: what one more draw brings, up to {most} draws ({counted(chain.questions, 'question')})"

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(), help="Another satisfice.toml.")
 @click.option("--account", help="Which of the ledger's accounts pays.")
 @click.option("--journal/--no-journal", default=None, help="Keep the runs on record (default: yes).")
+@click.option(
+    "--engine", type=click.Choice(["local", "processes", "ray"]), default="local", show_default=True, help="Who works."
+)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Of --engine processes or ray.")
+@click.option("--ray-address", help="A running Ray cluster (default: RAY_ADDRESS, else one is started here).")
 @json_option
 def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | None, **options: Any) -> int:
     """Answer many queries within one budget, spent where it buys the most.
@@ -55,6 +60,9 @@ def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | 
     satisfice solve-many questions.jsonl --budget 1.50 --json
     satisfice solve-many questions.jsonl --budget 1.50 --resume answers.jsonl
 
+    With --engine processes or ray the queries are solved in shards by several workers, which share the budget; --out is
+    then a folder, from which the same command goes on.
+
     Ctrl-C ends it with what is there. Exit code: 0, also where single queries failed (they say so); 130 interrupted;
     7 ended by a kill switch; otherwise as `solve`.
     """
@@ -65,6 +73,10 @@ def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | 
     from .solving import EMBEDDED, checked
 
     queries = read_queries(file)
+    if options["engine"] != "local":
+        batch = _sharded(queries, models, config, as_json, options)
+        show(batch, as_json)
+        return {"cancelled": 130, "killed": 7}.get(batch.stopped, 0)
     records = read_records(options["resume"]) if options["resume"] else []
     engine = Engine(models or None, settings=config, policy=options["policy"], journal=options["journal"])
     if not models and not engine.settings.default:
@@ -94,6 +106,40 @@ def solve_many(file: str, as_json: bool, models: tuple[str, ...], config: str | 
         note(f"error: {late}")
         return 6
     return {"cancelled": 130, "killed": 7}.get(batch.stopped, 0)
+
+
+def _sharded(
+    queries: list[Any], models: tuple[str, ...], config: str | None, as_json: bool, options: dict[str, Any]
+) -> Batch:
+    """The batch in shards, by several workers."""
+    from ..budgets.budget import Budget
+    from ..experiments.engines.many import solve_many_on
+    from .solving import checked
+
+    for name in ("resume", "seconds"):
+        if options[name] is not None:
+            raise CallerError(f"--{name} goes with --engine local alone")
+    with progress("solving queries", as_json) as tell:
+        return solve_many_on(
+            queries,
+            budget=Budget(usd=options["budget"], worth=options["worth"]),
+            engine=options["engine"],
+            workers=options["workers"],
+            models=list(models) or None,
+            settings=config,
+            policy=options["policy"],
+            journal=options["journal"],
+            folder=options["out"],
+            address=options["ray_address"],
+            on_progress=tell,
+            each=options["each"],
+            concurrency=options["concurrency"],
+            strategy=options["strategy"],
+            answer=options["answer"],
+            choices=[c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
+            checks=checked(options["checks"]),
+            account=options["account"],
+        )
 
 
 async def _work(engine: Any, queries: list[Any], request: dict[str, Any], on_progress: Any) -> tuple[Any, Any]:

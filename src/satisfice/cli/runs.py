@@ -146,6 +146,8 @@ def show_run(run: str, explain: bool, config: str | None, as_json: bool) -> None
         return
     click.echo(f"{record.id}  {record.status}  {record.strategy}  {record.created[:19]}Z")
     click.echo(f"query: {_short(record.query, 200)}")
+    if "@" in result.get("policy", ""):
+        click.echo(f"policy: {result['policy']}")
     if "error" in result:
         click.echo(f"error: {_fault(record, result['error'])}")
     if record.status == "waiting" and "question" in result:

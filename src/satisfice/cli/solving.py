@@ -62,7 +62,11 @@ EMBEDDED = "local/smollm2"
 @click.option("--max-tokens", type=click.IntRange(1), help="Most output tokens of any one call, members' too.")
 @click.option("--temperature", type=click.FloatRange(0), help="Temperature of the draws (`params`), members' too.")
 @click.option("--seed", type=int, help="Makes the sampling repeatable where the model can.")
-@click.option("--policy", type=click.Path(), help="A policy file, as `satisfice fit` makes it.")
+@click.option(
+    "--policy",
+    type=click.Path(),
+    help='A policy file, as `satisfice fit` makes it; or "production", or the ID of a version (see `policy`).',
+)
 @click.option("--config", type=click.Path(), help="Another satisfice.toml.")
 @click.option("--account", help="Which of the ledger's accounts pays (see `ledger accounts`; default: the settings').")
 @click.option("--journal/--no-journal", default=None, help="Keep the run on record (default: yes).")
@@ -107,7 +111,7 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     budget = Budget(**given, worth=options["worth"], wrong=options["wrong"], per_second=options["per_second"])
 
     async def work() -> Solution:
-        asked = partial(engine.solve, text, **_request(budget, options, engine))
+        asked = partial(engine.solve, text, **_request(budget, options, engine, text))
         return await interruptible(asked, as_json, engine, kept=kept)
 
     solution, late = anyio.run(finished, engine, work)
@@ -125,16 +129,19 @@ def tooled(specs: Sequence[str]) -> dict[str, Any]:
     return dict(found)
 
 
-def _request(budget: Budget, options: dict[str, Any], engine: Engine) -> dict[str, Any]:
+def _request(budget: Budget, options: dict[str, Any], engine: Engine, text: str) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
     from ..scheduler.preparing import DEFAULT
     from ..strategies.limiting import with_params
     from ..strategies.registry import strategy_of
 
-    strategy = strategy_of(options["strategy"] or engine.policy.strategy or DEFAULT)
+    policy = engine.serving.choose(None, options["account"], (), text).policy
+    strategy = strategy_of(options["strategy"] or policy.strategy or DEFAULT)
+    own = options["strategy"] or options["max_tokens"] is not None or options["temperature"] is not None
     return {
         "budget": budget,
-        "strategy": with_params(strategy, options["max_tokens"], options["temperature"]),
+        # Whatever the policy says that will serve it, where nothing is asked for: that may be a canary's.
+        "strategy": with_params(strategy, options["max_tokens"], options["temperature"]) if own else None,
         "answer": options["answer"],
         "choices": [c.strip() for c in (options["choices"] or "").split(",") if c.strip()],
         "checks": checked(options["checks"]),

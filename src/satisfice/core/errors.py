@@ -9,7 +9,8 @@ SatisficeError
 |  |- NoModelConfigured      nobody said which model
 |  |- MissingExtra           an optional dependency is not installed
 |  |- SandboxUnavailable     nothing here can contain a program, and `unsafe` was not asked for
-|  `- JournalMismatch        the run to resume was made by another plan, prompt or policy
+|  |- JournalMismatch        the run to resume was made by another plan, prompt or policy
+|  `- PromotionRefused       a policy has not been shown to be better (says the figures, and how much more it takes)
 |- BudgetError             the money is not there
 |  |- BudgetTooSmall         not even one call fits (says what one costs)
 |  |- UnpricedModel          no price known: refused, not guessed
@@ -32,7 +33,8 @@ SatisficeError
 |- TraceMiss               a bank cannot answer this request (replay only)
 `- StoreError              journal, ledger or bank cannot be read or written
    |- RunIsActive            another process is running this run
-   `- LedgerConflict         the ledger has it otherwise: settled already, another amount, another parent
+   |- LedgerConflict         the ledger has it otherwise: settled already, another amount, another parent
+   `- RegistryConflict       the policy registry has changed since this was decided
 """
 
 from __future__ import annotations
@@ -114,6 +116,12 @@ class SandboxUnavailable(CallerError):
 
 class JournalMismatch(CallerError):
     code = "journal_mismatch"
+
+
+class PromotionRefused(CallerError):
+    """A policy has not been shown to be better. `details`: the evidence, as `Evidence.to_dict` has it."""
+
+    code = "promotion_refused"
 
 
 class BudgetError(SatisficeError):
@@ -234,3 +242,7 @@ class RunIsActive(StoreError):
 
 class LedgerConflict(StoreError):
     code = "ledger_conflict"
+
+
+class RegistryConflict(StoreError):
+    code = "registry_conflict"

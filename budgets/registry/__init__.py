@@ -1,0 +1,1 @@
+"""The policy registry: versions of policies, which of them serves, and an append-only record of who said so."""

@@ -1,0 +1,315 @@
+"""`satisfice curve` and `satisfice compare`: was it worth it, as a page, pictures and numbers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import CallerError, UnknownName
+from .output import emit, json_option, note
+from .progressing import progress
+
+if TYPE_CHECKING:
+    from ..experiments import Bank, Report
+    from ..experiments.report import Row
+
+POINTS = 8
+LEAST, MOST = 10.0, 3000.0  # default worths: this many draws of the cheapest model, and of the dearest
+
+
+def _measuring(command: Any) -> Any:
+    """The options of whatever replays a bank."""
+    for option in reversed(
+        (
+            click.option("--bank", "bank_path", type=click.Path(path_type=Path), help="The bank to replay."),
+            click.option("--model", "models", multiple=True, help="Only these models (repeat)."),
+            click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat)."),
+            click.option(
+                "--verifier", "verifiers", multiple=True, help="A recorded verifier as every question's check."
+            ),
+            click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars."),
+            click.option(
+                "--resamples",
+                type=click.IntRange(1),
+                default=5,
+                show_default=True,
+                help="In how many orders each question's draws are replayed.",
+            ),
+            click.option("--seed", type=int, default=0, show_default=True),
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "processes", "ray"]),
+                default="local",
+                show_default=True,
+                help="Who does the work; the figures are the same.",
+            ),
+            click.option("--workers", type=click.IntRange(1), default=1, show_default=True),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_report_option = click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw what `evaluate --out` saved, instead of replaying a bank.",
+)
+
+
+@click.command()
+@_measuring
+@click.option("--policy", "policies", multiple=True, help='A policy file, "declared" or "fit" (repeat: a line each).')
+@click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat: a line each).")
+@click.option(
+    "--worth",
+    "worths",
+    multiple=True,
+    metavar="DOLLARS|LOW:HIGH[/POINTS]",
+    help="What a right answer is worth (repeat), or a range of them. Default: 8 points from 10 draws of the cheapest "
+    "model to 3,000 of the dearest.",
+)
+@click.option("--axis", type=click.Choice(["usd", "tokens", "seconds"]), help="Of the pictures (the page has all).")
+@_report_option
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@json_option
+def curve(
+    bank_path: Path | None,
+    report_path: Path | None,
+    worths: tuple[str, ...],
+    out: Path,
+    axis: Any,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Accuracy against spend: replay policies on a bank at growing worth of a right answer, beside the baselines.
+
+    Written are index.html (interactive, works offline), accuracy-spend.png and .svg, topics, reliability and money
+    likewise, points.csv and curve.json.
+
+    \b
+    satisfice curve --bank small --out curve
+    satisfice curve --bank my-bank --policy declared --policy policy.json --worth 0.001:1/6 --out curve
+    satisfice curve --report report.json --axis tokens --out curve
+    """
+    from ..experiments.curves import curves_of, save
+
+    if (bank_path is None) == (report_path is None):
+        raise CallerError("expected one of --bank and --report")
+    if report_path is not None:
+        if worths or options["policies"] or options["strategies"]:
+            raise CallerError("--report was measured already: --policy, --strategy and --worth go with --bank")
+        from ..experiments import Report
+
+        report = Report.load(report_path)
+    else:
+        assert bank_path is not None
+        opened = _opened(bank_path, options)
+        report = _measure(opened, options, worths_of(worths) or default_worths(opened), as_json)
+    made = save(report, out, axis=axis, command=_command())
+    curves = curves_of(report)
+    if as_json:
+        emit({"files": {name: str(place) for name, place in made.items()}, "questions": curves.questions})
+        return 0
+    from ..experiments.curves.page import finding
+
+    for line in (*finding(curves), *curves.warnings):
+        click.echo(line)
+    for line in curves.left_out:
+        note(f"not drawn: {line}")
+    click.echo(f"\n{made['index.html']}\nand {', '.join(name for name in made if name != 'index.html')}")
+    return 0
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="A B")
+@_measuring
+@click.option("--strategy", "strategies", multiple=True, help="What both policies think by (default: their own).")
+@click.option("--worth", type=float, help="What a right answer is worth, in dollars (default: the policy's).")
+@_report_option
+@click.option("--pair", metavar="A,B", help="Which two of the report, where A and B are not given.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@json_option
+def compare(
+    names: tuple[str, ...],
+    bank_path: Path | None,
+    report_path: Path | None,
+    worth: float | None,
+    pair: str | None,
+    out: Path,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Set two policies (or strategies) side by side: what changed, on which questions, and is it significant?
+
+    A and B are policy files, "declared" or "fit", or strategies as in `solve`; with --report, the names of its
+    policies or strategies. Written are compare.html (works offline), compare.json, compare.png and .svg.
+
+    \b
+    satisfice compare policy.json declared --bank my-bank --out compared
+    satisfice compare self_consistency single_shot --bank small --out compared
+    satisfice compare --report report.json --pair fitted,declared --worth 0.01 --out compared
+    """
+    from ..experiments import curves
+
+    if pair and not names:
+        names = tuple(part.strip() for part in pair.split(","))
+    if len(names) != 2:
+        raise CallerError(f"expected two things to compare, got {len(names)}: satisfice compare A B --bank my-bank")
+    if (bank_path is None) == (report_path is None):
+        raise CallerError("expected one of --bank and --report")
+    texts: dict[str, str] = {}
+    if report_path is not None:
+        from ..experiments import Report
+        from ..experiments.curves.comparing import pick
+
+        report = Report.load(report_path)
+        places = {"model": options["models"], "arm": options["arms"]}
+        report = _only(report, places)
+        a, b = (pick(report, name, worth) for name in names)
+        said: tuple[str, ...] | None = names if a.worth == b.worth else None
+    else:
+        assert bank_path is not None
+        opened = _opened(bank_path, options)
+        texts = {question.id: question.text for question in opened.questions.values()}
+        report, a, b = _both(opened, names, options, worth, as_json)
+        said = _stems(names)
+    found = curves.compare(a, b, report, (said[0], said[1]) if said else None)
+    made = curves.save_comparison(found, out, command=_command(), texts=texts)
+    if as_json:
+        emit({**found.to_dict(), "files": {name: str(place) for name, place in made.items()}})
+        return 0
+    click.echo(found.says())
+    if found.difference.usd is not None:
+        from ..experiments.curves.comparison_page import amount, unit_of
+
+        how = unit_of(found)
+        click.echo(f"{how.title.capitalize()}: {amount(found.difference.usd, how)}.")
+    click.echo(f"Exact sign test: {found.count('won')} questions won, {found.count('lost')} lost, p = {found.p:.3g}.")
+    click.echo(f"\n{made['compare.html']}")
+    return 0
+
+
+def worths_of(texts: Sequence[str]) -> list[float]:
+    """Worths in dollars: single ones, and ranges LOW:HIGH or LOW:HIGH/POINTS on a log scale."""
+    found: list[float] = []
+    for text in texts:
+        span, _, points = text.partition("/")
+        low, colon, high = span.partition(":")
+        try:
+            ends = [float(low)] + ([float(high)] if colon else [])
+            count = int(points) if points else POINTS
+        except ValueError:
+            ends, count = [], 0
+        good = bool(ends) and all(isfinite(e) and e > 0 for e in ends) and count >= 2 and (colon or not points)
+        if not good or (colon and ends[0] >= ends[1]):
+            raise CallerError(
+                f"--worth {text!r}: expected dollars above zero, as 0.01, or LOW:HIGH/POINTS, as 0.001:1/6"
+            )
+        found += spread(ends[0], ends[1], count) if colon else ends
+    return sorted(set(found))
+
+
+def spread(low: float, high: float, points: int) -> list[float]:
+    """Worths from low to high in equal ratios, to three digits."""
+    return [float(f"{low * (high / low) ** (k / (points - 1)):.3g}") for k in range(points)]
+
+
+def default_worths(bank: Bank) -> list[float] | None:
+    """8 worths from 10 mean draws of the cheapest arm to 3,000 of the dearest; None where a cost is not known."""
+    means = []
+    for model, arm in bank.arms:
+        costs = [draw.nanos for draws in bank.of_arm(model, arm).values() for draw in draws]
+        known = [cost for cost in costs if cost is not None]
+        if not known or len(known) < len(costs):
+            return None
+        means.append(sum(known) / len(known) / 1e9)
+    if not means or min(means) <= 0:
+        return None
+    return spread(LEAST * min(means), MOST * max(means), POINTS)
+
+
+def _opened(path: Path, options: dict[str, Any]) -> Bank:
+    from ..experiments import Bank
+
+    opened = Bank.open(path)
+    for name in options["verifiers"]:
+        if name not in opened.verifiers:
+            raise UnknownName.of("recorded verifier", name, opened.verifiers)
+    return opened.select(models=options["models"] or None, arms=options["arms"] or None)
+
+
+def _policy(text: str) -> Any:
+    """A policy as `evaluate` takes it: a file's, "fit", or None for the declared one."""
+    from ..budgets.policy import Policy
+
+    return None if text == "declared" else "fit" if text == "fit" else Policy.load(text)
+
+
+def _stems(names: Sequence[str]) -> tuple[str, ...]:
+    """Policies by the names of their files, where these differ."""
+    stems = tuple(Path(name).stem if Path(name).is_file() else name for name in names)
+    return stems if len(set(stems)) == len(stems) else tuple(names)
+
+
+def _measure(bank: Bank, options: dict[str, Any], worths: list[float] | None, as_json: bool) -> Report:
+    from ..budgets.budget import Budget
+    from ..experiments import evaluate
+    from ..strategies.registry import strategy_of
+
+    names = options.get("policies") or ()
+    policies = dict(zip(_stems(names), map(_policy, names), strict=True))
+    strategies = {name: strategy_of(name) for name in options["strategies"]} or None
+    calls = bank.most * (1 + len(options["verifiers"]))
+    with progress("replaying questions", as_json) as tell:
+        return evaluate(
+            bank,
+            strategies,
+            verifiers=options["verifiers"],
+            budget=Budget(calls=calls, wrong=options["wrong"]),
+            worth=worths,
+            policies=policies or None,
+            resamples=options["resamples"],
+            seed=options["seed"],
+            progress=tell,
+            engine=options["engine"],
+            workers=options["workers"],
+        )
+
+
+def _both(
+    bank: Bank, names: Sequence[str], options: dict[str, Any], worth: float | None, as_json: bool
+) -> tuple[Report, Row, Row]:
+    """The report of the first, and a row of each."""
+    found = []
+    for name in names:
+        policy = Path(name).is_file() or name in ("declared", "fit")
+        told = {**options, "policies": (name,)} if policy else {**options, "strategies": (name,)}
+        report = _measure(bank, told, [worth] if worth else None, as_json)
+        rows = [row for row in report.rows if not row.baseline and row.each]
+        if len(rows) != 1:
+            where = ", ".join(sorted({f"{row.name} on {row.model} ({row.arm})" for row in rows})) or "nothing"
+            raise CallerError(f"{name} was measured as {where}: choose one with --strategy, --model and --arm")
+        found.append((report, rows[0]))
+    (report, a), (_, b) = found
+    return report, a, b
+
+
+def _only(report: Report, places: dict[str, tuple[str, ...]]) -> Report:
+    from dataclasses import replace
+
+    rows = [r for r in report.rows if all(not want or getattr(r, key) in want for key, want in places.items())]
+    return replace(report, rows=tuple(rows))
+
+
+def _command() -> str:
+    """What was called, as one would type it."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["satisfice", *sys.argv[1:]]) if name.startswith(("satisfice", "__main__")) else ""
