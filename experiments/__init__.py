@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .predicting import fit_predictor
     from .promoting import evidence_on, promote
     from .recording.recorder import Recorder
-    from .recording.serving import Served
     from .replaying import BankSource, BankTariff, Deck, replay
     from .report import Report, Row
     from .retracing import RunSource, decks_of
@@ -49,7 +48,6 @@ _HOMES = {
     "Sweep": "sweeping",
     "Vote": "sweeping",
     "RunSource": "retracing",
-    "Served": "recording.serving",
     "clustered": "intervals",
     "decks_of": "retracing",
     "evaluate": "evaluation",
@@ -88,7 +86,6 @@ __all__ = [
     "Sweep",
     "Vote",
     "RunSource",
-    "Served",
     "clustered",
     "decks_of",
     "evaluate",

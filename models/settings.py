@@ -185,6 +185,15 @@ class LimitSettings(_Table):
         return value
 
 
+class RecordSettings(_Table):
+    """A `share` of served requests (0 to 1) is put aside in the folder `bank` (inside the data home, unless it is
+    absolute), with whatever matches one of `redact` hidden: regular expressions, or email, card, phone."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    bank: Annotated[str, Field(min_length=1)] = "served"
+    redact: tuple[str, ...] = ()
+
+
 def _data_home() -> Path:
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "satisfice"
@@ -212,6 +221,7 @@ class Settings(BaseSettings):
     channel: Annotated[str, Field(min_length=1)] = "main"
     agents: dict[Name, AgentSettings] = {}
     learning: LearningSettings = LearningSettings()
+    record: RecordSettings = RecordSettings()
     prompts: dict[str, str] = {}
 
     @classmethod

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import anyio.to_thread
 
 from ..budgets.budget import Budget
 from ..budgets.ledger.ledger import Ledger, OnAlert
@@ -48,6 +49,7 @@ from .preparing import prepare
 from .records import journal_place, reply_row
 from .serving.after import ended, failed
 from .serving.choosing import serving_of
+from .serving.recording import ServedRecorder, recorder_of
 from .serving.served import Served
 from .solution import Solution
 from .spec import Spec, check_options, model_names, stored_task
@@ -68,7 +70,8 @@ class Engine:
     requests are charged to that name none. `on_alert`: called with each `Alert` of the ledger. `tools`: callables or
     `Tool`s by name. `on_ask`: answers `Ask` at once; without it the run waits. `policies`: a policy registry, whose
     production or canary policy of the `channel` serves requests, as it stands when they come (True for the default
-    place, None: as the settings say, and not at all where `policy` is given).
+    place, None: as the settings say, and not at all where `policy` is given). `record`: puts a share of the requests
+    aside, redacted (None: as `[record]` of the settings says).
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Engine:
         on_alert: OnAlert | None = None,
         policies: bool | str | Path | None = None,
         channel: str | None = None,
+        record: ServedRecorder | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(settings)
         self.catalog = Catalog(self.settings)
@@ -98,6 +102,7 @@ class Engine:
         self.memory: dict[tuple[str, str], list[str]] = {}
         self.dispatcher = Dispatcher(self.settings, self.catalog)
         self.habits = Habits()
+        self.recorder = record or recorder_of(self.settings)
         self._stack: AsyncExitStack | None = None
         self._closing = Closing(None)
         self._active: set[str] = set()  # runs that this engine is at
@@ -132,6 +137,9 @@ class Engine:
     ) -> None:
         assert self._stack is not None
         stack, self._stack, self._journal = self._stack, None, None
+        if self.recorder is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self.recorder.close)
         await self.serving.aclose()
         await stack.__aexit__(kind, error, trace)
 
@@ -244,6 +252,8 @@ class Engine:
             except NoAnswer:
                 failed(self, spec, served, run_id)
                 raise
+        if self.recorder is not None and store:
+            self.recorder(solution, spec.task)
         return ended(self, spec, served, solution, strategy is not None)
 
     async def resume(

@@ -89,7 +89,7 @@ def bank(n: int, draws: int = 6, seed: int = 0) -> Bank:
     questions, rows, verdicts = {}, {}, {}
     for i in range(n):
         name = f"q{i}"
-        questions[name] = Question(name, "made", "?", "0", "number", (), i % 5)
+        questions[name] = Question(name, "made", f"What is {name}?", "0", "number", (), i % 5)
         theta, made = dice.beta(1.0, 2.0), []
         for j in range(draws):
             right = bool(dice.random() < theta)

@@ -15,9 +15,11 @@ from satisfice.budgets.prices import Price
 from satisfice.cli import cli
 from satisfice.core.errors import CallerError, StoreError
 from satisfice.core.task import Task
-from satisfice.experiments.recording import serving
-from satisfice.experiments.recording.serving import Served, from_runs, redacted, sampled
+from satisfice.experiments.recording.judged import from_runs
 from satisfice.models.scripted import ScriptedModel
+from satisfice.models.settings import Settings
+from satisfice.scheduler.serving import recording
+from satisfice.scheduler.serving.recording import ServedRecorder, redacted, sampled
 
 
 def solved(count: int = 3, query: str = "Card 4111 1111 1111 1111 of ann@example.org: how much is 1 + 1?"):
@@ -36,7 +38,7 @@ def solved(count: int = 3, query: str = "Card 4111 1111 1111 1111 of ann@example
 
 
 def test_what_is_kept_is_redacted_before_it_is_written(tmp_path):
-    served = Served(tmp_path / "served", 1.0, ("email", "card"))
+    served = ServedRecorder(tmp_path / "served", 1.0, ("email", "card"))
     for solution, task in solved():
         served(solution, task)
     served.close()
@@ -59,14 +61,14 @@ def test_the_share_is_by_the_run_and_the_same_everywhere():
 
 def test_a_disk_that_fails_and_a_full_queue_cost_no_request(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    served = Served(tmp_path / "file" / "under", 1.0)
+    served = ServedRecorder(tmp_path / "file" / "under", 1.0)
     ((solution, task),) = solved(1)
     served(solution, task)
     served.close()
     assert served.failed == 1
-    hold, slow = Event(), Served(tmp_path / "slow", 1.0)
-    monkeypatch.setattr(serving, "told", lambda solution, task: hold.wait(30) and {})
-    for _ in range(serving.WAITING + 5):
+    hold, slow = Event(), ServedRecorder(tmp_path / "slow", 1.0)
+    monkeypatch.setattr(recording, "told", lambda solution, task: hold.wait(30) and {})
+    for _ in range(recording.WAITING + 5):
         slow(solution, task)
     assert slow.dropped >= 4
     hold.set()
@@ -74,7 +76,7 @@ def test_a_disk_that_fails_and_a_full_queue_cost_no_request(tmp_path, monkeypatc
 
 
 def test_labelled_requests_become_a_bank_and_the_others_do_not(tmp_path):
-    served = Served(tmp_path / "served", 1.0)
+    served = ServedRecorder(tmp_path / "served", 1.0)
     found = solved(3, "How much is 1 + 1?")
     for solution, task in found:
         served(solution, task)
@@ -91,11 +93,24 @@ def test_labelled_requests_become_a_bank_and_the_others_do_not(tmp_path):
     assert again.draws == bank.draws
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)
+async def test_an_engine_records_as_its_settings_say_and_nothing_that_is_not_to_be_stored(tmp_path, anyio_backend):
+    settings = Settings(home=tmp_path, record={"share": 1.0, "bank": "aside", "redact": ["email"]})
+    async with Engine("m", settings=settings, journal=False) as engine:
+        engine.register("m", ScriptedModel(["2"]), Price.per_million(1, 2))
+        kept = await engine.solve("How much is 1 + 1, ann@example.org?", answer="number", budget=1.0)
+        await engine.solve("A secret: how much is 1 + 2?", answer="number", budget=1.0, store=False)
+    (file,) = (tmp_path / "aside").iterdir()
+    (row,) = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (row["run"], row["query"]) == (kept.run_id, "How much is 1 + 1, [redacted]?")
+    assert Engine("m", settings=Settings(home=tmp_path), journal=False).recorder is None
+
+
 def test_the_command_joins_the_words_in_the_journal(tmp_path):
     async def work():
         async with Engine("m", journal=tmp_path / "runs.db") as engine:
             engine.register("m", ScriptedModel(["2"]), Price.per_million(1, 2))
-            served = Served(tmp_path / "served", 1.0)
+            served = ServedRecorder(tmp_path / "served", 1.0)
             task = Task.of("How much is 1 + 1?", "number")
             for judged in (True, False):
                 solution = await engine.solve(task, strategy="single_shot", budget=1.0)
@@ -116,9 +131,9 @@ def test_the_command_joins_the_words_in_the_journal(tmp_path):
 
 def test_what_is_wrong_is_said():
     with pytest.raises(CallerError, match="share=2"):
-        Served("x", 2)
+        ServedRecorder("x", 2)
     with pytest.raises(CallerError, match="regular expression"):
-        Served("x", 0.1, ("(",))
+        ServedRecorder("x", 0.1, ("(",))
     with pytest.raises(StoreError, match="no served requests"):
         from_runs("nowhere", {}, "bank")
     assert redacted({"run": "r12345678901", "a": ["12345678"]}, [re.compile(r"\d{8}")]) == {

@@ -37,7 +37,7 @@ def _measuring(command: Any) -> Any:
             click.option(
                 "--resamples",
                 type=click.IntRange(1),
-                default=5,
+                default=3,
                 show_default=True,
                 help="In how many orders each question's draws are replayed.",
             ),
@@ -266,7 +266,9 @@ def _measure(bank: Bank, options: dict[str, Any], worths: list[float] | None, as
 
     names = options.get("policies") or ()
     policies = dict(zip(_stems(names), map(_policy, names), strict=True))
-    strategies = {name: strategy_of(name) for name in options["strategies"]} or None
+    # Without either, what is quick: `auto` over several models takes minutes where voting takes seconds.
+    wanted = options["strategies"] or (() if names else ("self_consistency",))
+    strategies = {name: strategy_of(name) for name in wanted} or None
     calls = bank.most * (1 + len(options["verifiers"]))
     with progress("replaying questions", as_json) as tell:
         return evaluate(

@@ -192,7 +192,7 @@ def from_runs(folder: Path, out: Path, journal: Path | None, as_json: bool) -> N
     (`engine.feedback`, `satisfice runs feedback`). Those that nobody judged are left out."""
     import anyio
 
-    from ..experiments.recording.serving import from_runs as make
+    from ..experiments.recording.judged import from_runs as make
     from ..models.settings import load_settings
     from ..scheduler.records import journal_place
 

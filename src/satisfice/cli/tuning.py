@@ -119,8 +119,6 @@ def _teller(as_json: bool) -> Callable[[int, int, str], None]:
 def _show(tuned: Tuned, out: Path, bank: Path) -> None:
     click.echo(f"{out}: {tuned.chosen}")
     click.echo(tuned.why)
-    if tuned.interrupted:
-        click.echo("interrupted: this is the best so far, and only what was judged before is claimed")
     if tuned.at_worths:
         rows = (
             (f"${worth:.3g}", f"{gain.estimate:+.2f}", f"[{gain.low:+.2f}, {gain.high:+.2f}]")

@@ -1,11 +1,10 @@
 """Recording while serving: a share of the requests, redacted, put aside to become a bank once it is known which answers
-were right. A request never waits for it and never fails by it.
+were right (`satisfice bank from-runs`). A request never waits for it and never fails by it.
 
-    served = Served("served", share=0.05, redact=("email", r"\\b\\d{16}\\b"))
-    served(solution, task)      # of each request that is over; replies at once
-    served.close()
+    recorder = ServedRecorder("served", share=0.05, redact=("email", r"\\b\\d{16}\\b"))
+    Engine("openai/gpt-4o-mini", record=recorder)       # or [record] in satisfice.toml
 
-Lines of JSON in the folder, one file for each process; `from_runs` makes a bank of them.
+Lines of JSON in the folder, one file for each process.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.errors import CallerError, StoreError
+from ...core.errors import CallerError
 from ...core.task import Task
-from ...scheduler.solution import Solution
-from ..bank import Bank, Draw, Question
-from ..banking.appending import Appender
-from .asked import fold_of
+from ..solution import Solution
+
+if TYPE_CHECKING:
+    from ...models.settings import Settings
 
 logger = logging.getLogger("satisfice")
 WAITING = 1000  # requests that may wait to be written; more are dropped, and counted
@@ -38,7 +37,7 @@ PATTERNS = {
 HIDDEN = "[redacted]"
 
 
-class Served:
+class ServedRecorder:
     """Puts aside a `share` of the requests, chosen by a hash of the run's id, with whatever matches one of `redact`
     (regular expressions, or email, card, phone) hidden. `dropped` counts those that there was no room for, `failed`
     those that could not be written. Raises `CallerError` for a share or a pattern that is none."""
@@ -139,65 +138,7 @@ def redacted(data: Any, patterns: Sequence[re.Pattern[str]]) -> Any:
     return [redacted(value, patterns) for value in data] if isinstance(data, list) else data
 
 
-def from_runs(folder: str | Path, right: Mapping[str, float], out: str | Path) -> Bank:
-    """Makes a bank, or adds to it, of the requests in `folder` whose answers were judged: `right` says of a run's id
-    how right its answer was (0 to 1; half or more counts as right). Candidates with another key than the right answer
-    are wrong; where the answer was wrong, only those that gave it are labelled, and the others are left out. How many
-    draws there are was decided by the policy that served. Raises `StoreError` where there is nothing to read."""
-    known: set[str] = set()
-    rows = [row for row in _lines(Path(folder)) if row["run"] in right]
-    with Appender(out, {"source": "served requests, labelled by feedback"}) as bank:
-        known |= bank.known().questions
-        for row in rows:
-            if row["run"] in known or row["answer_key"] is None:
-                continue
-            known.add(row["run"])
-            question, draws = _recorded(row, right[row["run"]] >= 0.5)
-            bank.add(question, draws=draws)
-    return Bank.open(out)
-
-
-def _recorded(row: Mapping[str, Any], right: bool) -> tuple[Question, dict[tuple[str, str], list[Draw]]]:
-    gold = row["answer_key"] if right else None
-    name, topic = row["run"], row["topic"]
-    question = Question(
-        name, topic or "served", row["query"], gold, row["kind"], tuple(row["choices"]), fold_of(row["query"]), topic
-    )
-    draws: dict[tuple[str, str], list[Draw]] = {}
-    for one in row["candidates"]:
-        same = one["key"] == row["answer_key"]
-        if not right and not same:
-            continue
-        place = draws.setdefault((one["model"], f"served:{one['strategy']}"), [])
-        nanos, tokens, seconds = one["spent"]
-        draw = Draw(
-            len(place),
-            one["answer"] or "",
-            one["key"],
-            right and same,
-            tokens - (one["tokens"] or 0),
-            one["tokens"],
-            nanos,
-            one["text"],
-            "recorded",
-            "recorded",
-            name,
-            seconds,
-            one["finish"],
-            path=one["path"],
-            strategy=one["strategy"],
-        )
-        place.append(draw)
-    return question, draws
-
-
-def _lines(folder: Path) -> Iterable[dict[str, Any]]:
-    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    if not files:
-        raise StoreError(f"{folder}: no served requests were recorded there", path=str(folder))
-    for file in files:
-        for line in file.read_text("utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:  # the line that a crash cut short
-                continue
+def recorder_of(settings: Settings) -> ServedRecorder | None:
+    """What `[record]` of the settings asks for; None without a share."""
+    asked = settings.record
+    return ServedRecorder(settings.home / asked.bank, asked.share, asked.redact) if asked.share > 0 else None
