@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from ..budgets.policy import Policy
 from .bank import Bank
 from .fitting import questions_hash
+from .unseen import unseen_folds
 
 FEW = 50  # questions, below which the smallest visible effect is told
 Z = 2.8  # standard errors of an effect that is found 80 times in 100 at 95% (Bloom 1995)
@@ -21,7 +23,7 @@ def cautions(
     a part."""
     hashes = {questions_hash(one) for one in (bank, whole or bank)} if any(map(_learnt, policies.values())) else set()
     return (
-        *(text for name, policy in policies.items() for text in _of_policy(bank, name, policy, hashes)),
+        *(text for name, policy in policies.items() for text in _of_policy(bank, whole or bank, name, policy, hashes)),
         *_of_bank(bank),
         *_of_verifiers(bank, verifiers),
     )
@@ -31,15 +33,17 @@ def _learnt(policy: Policy) -> bool:
     return "questions_hash" in policy.provenance
 
 
-def _of_policy(bank: Bank, name: str, policy: Policy, hashes: Collection[str]) -> Iterator[str]:
+def _of_policy(bank: Bank, whole: Bank, name: str, policy: Policy, hashes: Collection[str]) -> Iterator[str]:
     facts = policy.provenance
+    if (new := unseen_folds(policy, whole)) is not None and set(bank.folds) <= set(new):
+        return
     source = str(facts.get("bank", ""))
     if facts.get("questions_hash") in hashes:
         yield (
             f"IN SAMPLE: policy {name!r} was fitted on these very questions, so that its figures flatter it: "
-            "--policy fit judges each fold by a policy that was fitted on the others"
+            "--policy fit judges each fold by a policy that was fitted on the others, --unseen leaves them out"
         )
-    elif source and bank.path is not None and source == bank.path.name:
+    elif source and bank.path is not None and source == bank.path.name and _shared(facts, bank):
         yield (
             f"IN SAMPLE: policy {name!r} was fitted on a bank called {source!r}, as this one is, so that its figures "
             "may flatter it: --policy fit judges each fold by a policy that was fitted on the others"
@@ -51,6 +55,12 @@ def _of_policy(bank: Bank, name: str, policy: Policy, hashes: Collection[str]) -
             yield f"policy {name!r} was fitted on the {what} {_some(there)}, and this bank holds {_some(held)}"
         elif there and held - there:
             yield f"policy {name!r} was not fitted on the {what} {_some(held - there)} that this bank holds"
+
+
+def _shared(facts: Mapping[str, Any], bank: Bank) -> bool:
+    """Whether the policy was fitted on folds that this part of the bank has, too, as far as is known."""
+    folds = str(facts.get("folds", ""))
+    return not folds or bool(set(folds.split(",")) & set(map(str, bank.folds)))
 
 
 def _of_bank(bank: Bank) -> Iterator[str]:

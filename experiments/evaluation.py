@@ -32,7 +32,7 @@ from .report import RECORDED, Report, Row
 from .retracing import RUNS, recorded_as
 from .summarising import metrics_of
 from .tallies import Gathered, Prices
-from .teams import armed_on, casts_of, teams_of, with_ladders, without_ladder
+from .teams import armed_on, asked_at, casts_of, teams_of, with_ladders, without_ladder
 from .walking import walkable
 
 ORDERS = 20  # of each question's draws
@@ -241,13 +241,19 @@ def _matches(bank: Bank, sides: Sequence[_Side]) -> list[tuple[dict[str, str], l
     Those of which whole runs were recorded are replayed on these alone: draws hold no replies to what they ask."""
     every = {(i, name): strategy for i, side in enumerate(sides) for name, strategy in side.strategies.items()}
     runs = {key: recorded_as(bank, strategy) for key, strategy in every.items()}
+    # A policy's own strategy is the policy's word on the temperature too; of one that is asked for, all arms are tried.
+    own = {key: asked_at(bank, every[key]) for key in every if key[1] == sides[key[0]].some.strategy}
+    fits = {key: set(own.get(key) or (arm for _, arm in bank.arms)) for key in every}
     casts = {key: casts_of(strategy, bank) for key, strategy in every.items()}
     found = [
-        ({m: a}, [key for key, cast in casts.items() if {(), (m,)} & set(cast) and not runs[key]]) for m, a in bank.arms
+        ({m: a}, [k for k, cast in casts.items() if {(), (m,)} & set(cast) and not runs[k] and a in fits[k]])
+        for m, a in bank.arms
     ]
     for key, cast in [(key, cast) for key, several in casts.items() for cast in several if len(cast) > 1]:
         if not runs[key]:
-            found += [(team, [key]) for team in teams_of(bank, cast)]
+            teams = teams_of(bank, cast)
+            right = [team for team in teams if set(team.values()) <= fits[key]]
+            found += [(team, [key]) for team in right or teams]
     return found + [({m: a}, [key]) for key, arms in runs.items() for m, a in arms.items()]
 
 

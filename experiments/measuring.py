@@ -127,6 +127,8 @@ def _orders(job: Job, deck: Deck | RunDeck) -> int:
 def _one(job: Job, deck: Deck | RunDeck, seed: int, missed: Missed, walk: Walked | None) -> Ran | None:
     """One run; None, and a line in `missed`, where the bank could not answer it."""
     found = _counted(deck, seed, walk) if walk is not None and isinstance(deck, Deck) else None
+    if found is None and walk is not None and isinstance(deck, Deck) and _explored(job, deck, seed, walk):
+        found = _counted(deck, seed, walk)
     if found is None:
         try:
             found = _replayed(job, deck, seed, walk)
@@ -141,11 +143,12 @@ def _one(job: Job, deck: Deck | RunDeck, seed: int, missed: Missed, walk: Walked
     return found
 
 
-def _replayed(job: Job, deck: Deck | RunDeck, seed: int, walk: Walked | None) -> Ran:
-    """One run by the plan, from which the walk learns."""
+def _replayed(job: Job, deck: Deck | RunDeck, seed: int, walk: Walked | None, ahead: int = 0) -> Ran:
+    """One run by the plan, from which the walk learns. The first `ahead` draws are made unasked, and at once."""
     fold = job.bank.questions[deck.question].fold
     source = deck.shuffled(seed)
-    run = run_on(source, job.strategy, job.budget, job.policies[fold], job.tariffs[fold], seed)
+    terms = job.budget, job.policies[fold], job.tariffs[fold]
+    run = run_on(source, job.strategy, *terms, seed, foreseen=ahead, explained=False)
     if isinstance(run.error, CallerError):
         raise run.error
     found = ran_of(run, source)
@@ -153,8 +156,17 @@ def _replayed(job: Job, deck: Deck | RunDeck, seed: int, walk: Walked | None) ->
         assert run.outcome is not None
         met, candidate = _met(deck, seed, walk[1]), run.outcome.candidate
         place = list(source.drawn).index(candidate.path) if candidate is not None else None
-        walk[0].learn(met, run, len(source.drawn), place, found.claimed)
+        walk[0].learn(met, run, len(source.drawn), place, found.claimed, ahead)
     return found
+
+
+def _explored(job: Job, deck: Deck, seed: int, walk: Walked) -> bool:
+    """Lets the plan tell the walk what it does where this run comes to a state that is not known yet. It is not asked
+    again what it does on the way there. False where that is all of the way."""
+    ahead = walk[0].ahead(_met(deck, seed, walk[1]))
+    if ahead:
+        _replayed(job, deck, seed, walk, ahead)
+    return ahead > 0
 
 
 def _counted(deck: Deck, seed: int, walk: Walked) -> Ran | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import CallerError, PromotionRefused
 from .evidence import ALPHA, Bound, Evidence, mcnemar_bound, needed_of, paired_evidence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Evidence", "check", "evidence_on", "live_evidence", "mcnemar_bound", "paired_evidence", "promote"]
 
 MISSED = 0.05  # of the questions, that either policy may leave unreplayed
-RESAMPLES = 4
+RESAMPLES = 1
 NEXT = {"draft": "shadow", "retired": "shadow", "shadow": "canary", "canary": "production"}
 SHARE = 0.1  # of requests, that a canary gets where nobody says
 FEW_LOOKS = 1_000_000  # questions beyond which saying how many it takes says nothing
@@ -53,15 +53,18 @@ def evidence_on(
 ) -> Evidence:
     """Replays both policies on a bank, each with its own strategy (auto, where it names none), as requests would be
     served, under the arms that were recorded at its temperature, where there are any (`arms`: under these). `folds`:
-    only the questions of these. `worth` None: the candidate's, else production's; without either, accuracy is what
-    counts. Where they run on several models alone, a question's figures are means over these. Other settings as of
-    `evaluate`.
+    only the questions of these (None: of those that the candidate was not fitted on, where its provenance tells).
+    `worth` None: the candidate's, else production's; without either, accuracy is what counts. Where they run on several
+    models alone, a question's figures are means over these. Other settings as of `evaluate`.
 
     Raises `CallerError`, and `PromotionRefused` where more than 5% of the questions cannot be replayed: what is missing
     is not missing at random."""
     from .fitting import questions_hash
+    from .unseen import unseen_folds
 
     worth = worth if worth is not None else candidate.worth or production.worth
+    if folds is None:
+        folds = unseen_folds(candidate, bank) or None  # without any left, it is in sample, and said to be
     part = bank.select(folds=folds) if folds is not None else bank
     rows = [
         _rows(part, policy, worth, wrong, models, arms, verifiers, budget, resamples, seed, progress)
@@ -107,6 +110,7 @@ def _rows(
     from ..scheduler.preparing import DEFAULT
     from ..strategies.registry import strategy_of
     from .evaluation import evaluate
+    from .teams import asked_at
 
     text = policy.strategy or DEFAULT
     strategy = strategy_of(text)
@@ -126,14 +130,6 @@ def _rows(
         progress=progress,
     )
     return [row for row in report.rows if not row.baseline]
-
-
-def asked_at(bank: Bank, strategy: Any) -> tuple[str, ...] | None:
-    """The arms that were recorded at the temperature at which a strategy asks ("direct@0.7"); None, for all of them,
-    where there are none."""
-    warm = getattr(getattr(strategy, "params", None), "temperature", None)
-    found = tuple(sorted({arm for _, arm in bank.arms if warm is not None and arm.endswith(f"@{warm:g}")}))
-    return found or None
 
 
 def _merged(rows: Sequence[Row]) -> dict[str, Each]:
@@ -170,7 +166,7 @@ def check(stage: str, evidence: Evidence | None) -> None:
     if not evidence.held_out:
         text = f"it was fitted on these very questions, so its figures there say little ({evidence.said})"
         raise PromotionRefused(
-            f"{text}: measure it on others (folds that it was not fitted on: --fold); {way}", **facts
+            f"{text}: measure it on others (those that `tune --hold-out` leaves, or another bank); {way}", **facts
         )
     if not evidence.better:
         more = (evidence.needed or 0) - evidence.questions

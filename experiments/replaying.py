@@ -285,9 +285,19 @@ def deck_of(bank: Bank, question: str, arms: Mapping[str, str], verifiers: Colle
 
 
 def run_on(
-    source: BankSource | RunSource, strategy: Strategy, budget: Budget, policy: Policy, tariff: BankTariff, seed: int
+    source: BankSource | RunSource,
+    strategy: Strategy,
+    budget: Budget,
+    policy: Policy,
+    tariff: BankTariff,
+    seed: int,
+    *,
+    foreseen: int = 0,
+    explained: bool = True,
 ) -> Run:
-    """Performs a strategy on a dealt deck, or on a run that was recorded of it (which has a seed of its own)."""
+    """Performs a strategy on a dealt deck, or on a run that was recorded of it (which has a seed of its own).
+    `foreseen`: so many first draws are known to be made, and are made at once, unasked. `explained`: its decisions say
+    why."""
     if isinstance(source, RunSource):
         return run_along(source, strategy, budget, policy, tariff)
     deck = source.deck
@@ -304,6 +314,7 @@ def run_on(
         id="replay",
         seed=seed,
     )
+    run.foreseen, run.explained = [foreseen] if foreseen else [], explained
     return perform(run, source)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -45,8 +45,9 @@ def armed_on(strategy: Any, bank: Bank) -> Any:
     return strategy
 
 
-def main_only(bank: Bank) -> tuple[Bank, list[str]]:
-    """The bank with only the main arm of each model, and what is left out, as "model, arm". The main one has the most
+def main_only(bank: Bank, asked: Collection[str] = ()) -> tuple[Bank, list[str]]:
+    """The bank with only the main arm of each model, and those of `asked`, and what is left out, as "model, arm". The
+    main one has the most
     draws; of equals it is the one whose single draw is right most often (in hindsight: little is made of it), then the
     first by name."""
     sizes: dict[tuple[str, str], list[float]] = {}
@@ -57,14 +58,23 @@ def main_only(bank: Bank) -> tuple[Bank, list[str]]:
     kept: dict[str, str] = {}
     for model, arm in sorted(sizes, key=lambda place: (-sizes[place][0], -sizes[place][1], place)):
         kept.setdefault(model, arm)
-    left = [f"{model}, {arm}" for model, arm in sorted(sizes) if kept[model] != arm]
+    stays = {(model, arm) for model, arm in sizes if kept[model] == arm or arm in asked}
+    left = [f"{model}, {arm}" for model, arm in sorted(sizes) if (model, arm) not in stays]
     if not left:
         return bank, []
-    draws = {group: row for group, row in bank.draws.items() if kept[group[1]] == group[2]}
-    asked = {question for question, _, _ in draws} | {question for question, _ in bank.runs}
-    questions = {name: question for name, question in bank.questions.items() if name in asked}
-    verdicts = {place: said for place, said in bank.verdicts.items() if kept[place[1]] == place[2]}
+    draws = {group: row for group, row in bank.draws.items() if group[1:] in stays}
+    known = {question for question, _, _ in draws} | {question for question, _ in bank.runs}
+    questions = {name: question for name, question in bank.questions.items() if name in known}
+    verdicts = {place: said for place, said in bank.verdicts.items() if place[1:3] in stays}
     return replace(bank, questions=questions, draws=draws, verdicts=verdicts), left
+
+
+def asked_at(bank: Bank, strategy: Any) -> tuple[str, ...] | None:
+    """The arms that were recorded at the temperature at which a strategy asks ("direct@0.7"); None, for all of them,
+    where there are none."""
+    warm = getattr(getattr(strategy, "params", None), "temperature", None)
+    found = tuple(sorted({arm for _, arm in bank.arms if warm is not None and arm.endswith(f"@{warm:g}")}))
+    return found or None
 
 
 def asks_default(strategy: Any) -> bool:

@@ -89,10 +89,25 @@ class Walk:
         stop = self.stops.get(count.state)
         return None if stop is None or size is not None else Walked(count.drawn, count.leader, stop)
 
-    def learn(self, symbols: Sequence[int], run: Run, took: int, place: int | None, claimed: float | None) -> None:
-        """Takes in a run of the plan that met these draws: `took` of them, with the one at `place` as its answer."""
+    def ahead(self, symbols: Sequence[int]) -> int:
+        """How many of these draws a run is known to make at least: up to the last state in which one went on. 0 where
+        the plan doesn't take as many in one wave."""
+        count, drawn = _Count(bool(getattr(self.strategy, "window", None))), 0
+        while (size := self.sizes.get(count.state)) is not None and count.drawn + size <= len(symbols):
+            drawn = count.drawn
+            for symbol in symbols[count.drawn : count.drawn + size]:
+                count.take(symbol)
+        return drawn if drawn <= self._wave(0) else 0
+
+    def learn(
+        self, symbols: Sequence[int], run: Run, took: int, place: int | None, claimed: float | None, ahead: int = 0
+    ) -> None:
+        """Takes in a run of the plan that met these draws: `took` of them, with the one at `place` as its answer. The
+        first `ahead` were made at once, because they were known to be made."""
         assert run.outcome is not None
         count = _Count(bool(getattr(self.strategy, "window", None)))
+        for symbol in symbols[:ahead]:
+            count.take(symbol)
         for decision in run.decisions:
             if not decision.size:
                 break

@@ -80,6 +80,8 @@ class Run:
         self.caching = False  # set by a driver that keeps replies: then equal samples are told apart
         self.drawn: Counter[str] = Counter()  # samples, by fingerprint: likewise
         self.part_stopped: Callable[[str], Killed | None] = lambda name: None  # by a switch; a driver's
+        self.foreseen: list[int] = []  # sizes of its first offers, where a replay knows what they come to
+        self.explained = True  # decisions say why, in words
         self.drawn_from = 0  # the first draw's number: past those of the runs whose candidates the task brings
         # Proxies: a cycle would leave each run to the garbage collector, which costs more than the run itself.
         self._fans = Fans(proxy(self))

@@ -185,6 +185,9 @@ class Starter:
         """Goes on with the way of the highest net value, or stops; what was decided before is not decided again."""
         run, kind = self._run, type(effect).__name__.lower()
         frame.offer = effect.answer if effect.answer and effect.answer.candidate else None
+        if run.foreseen and isinstance(effect, Offer):
+            run.resume_with(frame, run.foreseen.pop(0))
+            return
         try:
             ways, caps = self._ways(effect, frame)
             frame.ways = ways
@@ -218,18 +221,20 @@ class Starter:
         step = effect.step if isinstance(effect, Offer) else effect.options[index].step
         p, where = frame.belief.p(frame.terms), encode(path)
         told, noun = index, noun_of(step)
-        if size <= 0 and reason == "value":
+        if size <= 0 and reason == "value" and run.explained:
             told, alternatives = weighed(ways, alternatives)
             noun = noun_of(effect.step if isinstance(effect, Offer) else effect.options[told].step)
         made = Decision(where, run.books.now, spent_usd(frame), p, frame.terms.price, alternatives, told, size, reason)
-        said = say(
-            made,
-            noun,
-            per_second=frame.terms.per_second,
-            offered=frame.offer is not None and (p is None or frame.terms.value(p) > 0),
-            lack="" if size > 0 or reason == "value" else self._lack(frame, step, reason, noun),
-        )
-        run.decisions.append(replace(made, said=said))
+        if run.explained:
+            said = say(
+                made,
+                noun,
+                per_second=frame.terms.per_second,
+                offered=frame.offer is not None and (p is None or frame.terms.value(p) > 0),
+                lack="" if size > 0 or reason == "value" else self._lack(frame, step, reason, noun),
+            )
+            made = replace(made, said=said)
+        run.decisions.append(made)
         if size > 0:
             run.resume_with(frame, size if isinstance(effect, Offer) else Choice(index, size))
             return

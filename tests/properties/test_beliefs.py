@@ -153,7 +153,12 @@ def test_the_value_of_stopping_counts_what_a_mistake_costs() -> None:
 
 
 class TestVoting(BeliefContract):
-    @pytest.fixture(params=[(0, 0, 0, 0), (1, 0, 0, 0), (2, 2, 1, 0), (3, 1, 0, 2), (9, 8, 3, 0), (60, 30, 9, 0)])
+    @pytest.fixture(
+        params=[
+            *((0, 0, 0, 0), (1, 0, 0, 0), (2, 2, 1, 0), (3, 1, 0, 2), (5, 4, 2, 0), (60, 30, 9, 0)),
+            pytest.param((9, 8, 3, 0), marks=pytest.mark.long),
+        ]
+    )
     def belief(self, request: pytest.FixtureRequest) -> Belief:
         return VotingBelief(*request.param)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import UnknownName
+from ..core.errors import CallerError, UnknownName
 from .banks import bank_option
 from .fitted import show_fitted
 from .output import emit, json_option, note
 from .progressing import progress
+
+if TYPE_CHECKING:
+    from ..budgets.policy import Policy
+    from ..experiments import Bank
 
 
 @click.command()
@@ -33,6 +38,7 @@ from .progressing import progress
     multiple=True,
     help='A policy file, "declared", or "fit": each fold by a policy fitted on the others (repeat).',
 )
+@click.option("--unseen", is_flag=True, help="Only questions that none of these policies was fitted on.")
 @click.option("--budget", type=float, help="Hard cap in dollars for a question.")
 @click.option("--calls", type=int, help="Cap on calls for a question (default: as many as were recorded).")
 @click.option(
@@ -70,6 +76,7 @@ def evaluate(
     satisfice evaluate --bank small
     satisfice evaluate --bank my-bank --strategy self_consistency --resamples 3
     satisfice evaluate --bank my-bank --policy fit --worth 0.01 --worth 0.1 --json
+    satisfice evaluate --bank my-bank --policy tuned.json --unseen
     satisfice evaluate --bank my-bank --policy tuned.json --policy declared --pair tuned,declared
     satisfice evaluate --bank my-bank --strategy best_of_n --verifier judge --policy fit
     satisfice evaluate --bank my-bank --strategy self_consistency:samples=5 --strategy 'self_consistency:window=4'
@@ -84,11 +91,12 @@ def evaluate(
     Exit code: 0, 2 the call is wrong, 5 every run of a strategy ended in a fault.
     """
     from ..budgets.budget import Budget
+    from ..budgets.policy import Policy
     from ..experiments import Bank
     from ..experiments import evaluate as measure
     from ..experiments.contrasts import pairs
     from ..experiments.naming import policies_of
-    from ..experiments.teams import main_only
+    from ..experiments.teams import asked_at, main_only
     from ..strategies.registry import strategy_of
     from .measured import show
 
@@ -96,12 +104,15 @@ def evaluate(
     for name in verifiers:
         if name not in opened.verifiers:
             raise UnknownName.of("recorded verifier", name, opened.verifiers)
-    chosen = opened.select(models=models or None, arms=arms or None)
+    named = policies_of(policies)
+    whole = opened.select(models=models or None, arms=arms or None)
+    made = [policy for policy in named.values() if isinstance(policy, Policy)]
+    chosen = _new(whole, made) if options["unseen"] else whole
     left: list[str] = []
     if not arms and not options["every_arm"]:
-        chosen, left = main_only(chosen)
+        own = [strategy_of(policy.strategy) for policy in made if policy.strategy]
+        chosen, left = main_only(chosen, {arm for one in own for arm in asked_at(chosen, one) or ()})
     calls = options["calls"] or (None if options["budget"] else chosen.most * (1 + len(verifiers)))
-    named = policies_of(policies)
     with progress("replaying questions", as_json) as tell:
         report = measure(
             chosen,
@@ -134,6 +145,20 @@ def evaluate(
     for name in dict.fromkeys(failed):
         note(f"error: every run of {name} ended in a fault: try it with `satisfice solve --strategy`, which says why")
     return 5 if failed else 0
+
+
+def _new(bank: Bank, policies: Sequence[Policy]) -> Bank:
+    """The questions of the folds that no policy was fitted on. Raises `CallerError` where there are none."""
+    from ..experiments.unseen import unseen_folds
+
+    folds = [unseen_folds(policy, bank) for policy in policies]
+    left = [fold for fold in bank.folds if all(known is None or fold in known for known in folds)]
+    if not left:
+        text = (
+            "every question of this bank was used to fit a policy: `tune --hold-out` leaves some, or take another bank"
+        )
+        raise CallerError(f"--unseen: {text}")
+    return bank.select(folds=left)
 
 
 @click.command()

@@ -46,20 +46,40 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--strategy", metavar="NAME[:key=value,...]", help="Instead of a FILE: declared, with this strategy.")
 @click.option("--name", default="", help="What to call it (default: the policy's own name).")
 @click.option("--parent", "parents", multiple=True, help="ID of a version that it was made from (repeat).")
 @_by
 @_reason
 @_options
 def add(
-    file: Path, name: str, parents: tuple[str, ...], by: str | None, reason: str, as_json: bool, **where: Any
+    file: Path | None,
+    strategy: str | None,
+    name: str,
+    parents: tuple[str, ...],
+    by: str | None,
+    reason: str,
+    as_json: bool,
+    **where: Any,
 ) -> None:
-    """Add a policy FILE as a draft. The same content again is the same version."""
-    from ..budgets.policy import Policy
+    """Add a policy FILE as a draft. The same content again is the same version.
 
+    \b
+    satisfice policy add policy.json --name tuned
+    satisfice policy add --strategy single_shot:model=local/smollm2 --name baseline
+    """
+    from ..budgets.policy import Policy
+    from ..strategies.registry import strategy_of
+
+    if (file is None) == (strategy is None):
+        raise CallerError("policy add takes a FILE, or --strategy, and not both")
     registry, _ = _opened(where)
-    loaded = Policy.load(file)
+    if file is not None:
+        loaded = Policy.load(file)
+    else:
+        strategy_of(strategy or "")  # or it is no strategy
+        loaded = Policy(strategy=strategy or "")
     one = registry.add(loaded, name=name, by=_who(by), parents=parents, why=reason)
     if as_json:
         emit({**one.to_dict(), "stage": "draft", "registry": str(registry.path)})
@@ -155,9 +175,9 @@ def diff(before: str, after: str, as_json: bool, **where: Any) -> None:
 @click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars.")
 @click.option("--model", "models", multiple=True, help="Only these models of the bank (repeat).")
 @click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat).")
-@click.option("--fold", "folds", type=int, multiple=True, help="Only the questions of these folds (repeat).")
+@click.option("--fold", "folds", type=int, multiple=True, help="Only these folds [default: unseen ones].")
 @click.option("--verifier", "verifiers", multiple=True, help="A recorded verifier as the check of every question.")
-@click.option("--resamples", type=click.IntRange(1), default=4, show_default=True, help="Orders of the draws.")
+@click.option("--resamples", type=click.IntRange(1), default=1, show_default=True, help="Orders; of one, McNemar.")
 @click.option("--margin", type=float, help="Good enough: no worse than this in accuracy (0.01: a point), and cheaper.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="The chance of promoting one that is worse.")
 @click.option("--override", is_flag=True, help="Whatever the evidence: needs --by and --reason.")

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "models", multiple=True, help="Only these models (repeat).")
 @click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat; see `bank info`).")
+@click.option(
+    "--hold-out",
+    type=click.IntRange(0),
+    default=0,
+    metavar="FOLDS",
+    help="Leave the questions of the last so many folds alone, to `policy promote` or `evaluate --unseen` by.",
+)
 @click.option("--parts", type=click.IntRange(2), default=4, show_default=True, help="Parts that are held out in turn.")
 @click.option(
     "--effect", type=float, metavar="POINTS", help="An improvement that would matter: how many questions show it?"
@@ -62,6 +69,7 @@ def tune(
 
     \b
     satisfice tune --bank my-bank --out policy.json
+    satisfice tune --bank my-bank --out policy.json --hold-out 3       # and then: satisfice policy add, promote
     satisfice tune --bank my-bank --out policy.json --worth 0.001:0.1 --effect 2
     satisfice tune --bank my-bank --out policy.json --strategy best_of_n --verifier judge
 
@@ -79,6 +87,12 @@ def tune(
     if not out.resolve().parent.is_dir():
         raise StoreError(f"cannot write {out}: there is no folder {out.parent}")
     opened = Bank.open(bank_path).select(models=models or None, arms=arms or None)
+    if kept := options.pop("hold_out"):
+        if kept >= len(opened.folds) - 1:
+            raise CallerError(
+                f"--hold-out {kept}: this bank has {len(opened.folds)} folds, and tuning needs two of them"
+            )
+        opened = opened.select(folds=opened.folds[:-kept])
     choices = {**options, "strategies": options["strategies"] or None}
     tuned = search(opened, worth=_worth(worth), progress=_teller(as_json), **choices)
     try:
