@@ -4,6 +4,7 @@ how often canaries are stopped.
     python benchmarks/lifecycle.py latency --engines 3 --changes 40
     python benchmarks/lifecycle.py cost
     python benchmarks/lifecycle.py trials --runs 2000
+    python benchmarks/lifecycle.py accounts --runs 500
     python benchmarks/lifecycle.py promotions --runs 2000
 """
 
@@ -158,6 +159,39 @@ def trials(runs: int) -> None:
         )
 
 
+def accounts(runs: int, each: bool) -> None:
+    """How often a canary is stopped, or shown to be better, whose requests stick by account, where accounts differ in
+    how hard their questions are: right shares of Beta(2, 1), mean 0.67, less what the canary loses (alpha 5%).
+    `each`: with every outcome as an observation, as in a first version."""
+    from satisfice.scheduler.serving.served import within
+
+    for count, share, lost in (
+        *((n, 0.2, 0.0) for n in (10, 30, 100, 300)),
+        (100, 0.2, 0.3),
+        (300, 0.2, 0.3),
+        (100, 0.5, 0.3),
+        (100, 0.2, 1.0),
+        (30, 0.5, 1.0),
+    ):
+        stopped, better = 0, 0
+        for seed in range(runs):
+            dice = Random(seed)
+            right = [dice.betavariate(2, 1) for _ in range(count)]
+            canary = [within(f"account\x1f{seed}-{i}", "p-0123456789ab", share) for i in range(count)]
+            race = Race()
+            for _ in range(3000):
+                i = dice.randrange(count)
+                chance = right[i] * (1 - lost * canary[i])
+                race.add(canary[i], float(dice.random() < chance), "" if each else f"account {i}")
+            stopped += race.worse(0.05)
+            better += race.gain(0.05)[1] > 0
+        print(
+            f"{count} accounts, share {share:.0%}, the canary loses {lost:.0%} of its right answers, 3000 outcomes, "
+            f"{runs} trials: stopped {interval(stopped, runs)}, shown to be better {interval(better, runs)}",
+            flush=True,
+        )
+
+
 def promotions(runs: int) -> None:
     """How often a candidate passes for production on banks of several sizes (alpha 5%)."""
     from satisfice.experiments.promoting import paired_evidence
@@ -171,7 +205,7 @@ def promotions(runs: int) -> None:
             mine = {f"q{i}": Each(float(not gained <= x < gained + lost), 0.001) for i, x in enumerate(came)}
             theirs = {f"q{i}": Each(float(x >= gained), 0.001) for i, x in enumerate(came)}
             passed[0] += paired_evidence(mine, theirs).better
-            passed[1] += paired_evidence(mine, theirs, worth=0.1).better
+            passed[1] += paired_evidence(mine, theirs, worth=0.1, most=0.001).better
         said = ", ".join(
             f"{what} {interval(k, runs)}" for what, k in zip(("accuracy", "net utility"), passed, strict=True)
         )
@@ -183,10 +217,11 @@ def promotions(runs: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("latency", "cost", "trials", "promotions"))
+    parser.add_argument("what", choices=("latency", "cost", "trials", "accounts", "promotions"))
     parser.add_argument("--engines", type=int, default=3)
     parser.add_argument("--changes", type=int, default=40)
     parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--each", action="store_true", help="accounts: every outcome counts, not one of each account")
     given = parser.parse_args()
     if given.what == "latency":
         latency(given.engines, given.changes)
@@ -194,5 +229,7 @@ if __name__ == "__main__":
         cost()
     elif given.what == "trials":
         trials(given.runs)
+    elif given.what == "accounts":
+        accounts(given.runs, given.each)
     else:
         promotions(given.runs)

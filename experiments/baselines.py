@@ -13,9 +13,10 @@ from .replaying import order
 from .report import Each, Row
 from .tallies import Prices, Tally
 
-__all__ = ["Deals", "Prices", "Tally", "across", "majorities", "of_arm", "single_shot", "vote"]
+__all__ = ["Counted", "Deals", "Prices", "Tally", "across", "counted", "majorities", "rows_of", "single_shot", "vote"]
 
 Deals: TypeAlias = Mapping[str, tuple[Draw, ...]]
+Counted: TypeAlias = "tuple[str, Tally, str]"  # name, figures, note
 FIXED = (3, 5)  # sizes of the fixed votes, beside the vote of all draws
 
 
@@ -23,8 +24,8 @@ def usd_of(draw: Draw) -> float:
     return (draw.nanos or 0) / NANO
 
 
-def of_arm(deals: Deals, model: str, arm: str, prices: Sequence[Prices], resamples: int, seed: int) -> list[Row]:
-    """Single-shot, and votes of fixed size where every question has that many draws: rows for each of the `prices`."""
+def counted(deals: Deals, model: str, arm: str, resamples: int, seed: int) -> list[Counted]:
+    """Single-shot, and votes of fixed size where every question has that many draws."""
     found = [("single_shot", single_shot(deals), "mean over all draws, exact")]
     fewest, most = min(map(len, deals.values())), max(map(len, deals.values()))
     if most > 1 and all(draw.answer is not None for row in deals.values() for draw in row):
@@ -32,6 +33,11 @@ def of_arm(deals: Deals, model: str, arm: str, prices: Sequence[Prices], resampl
         for size, tally in zip(sizes, majorities(deals, sizes, model, arm, resamples, seed), strict=True):
             name = f"majority of {size if size is not None else most if most == fewest else 'all'}"
             found.append((name, tally, "ties to the answer seen first"))
+    return found
+
+
+def rows_of(found: Sequence[Counted], deals: Deals, model: str, arm: str, prices: Sequence[Prices]) -> list[Row]:
+    """Rows of what was counted, for each of the `prices`."""
     timed = all(draw.seconds is not None for row in deals.values() for draw in row)
     return [
         tally.row(name, model, arm, replace(terms, timed=timed), policy="", baseline=True, note=note)

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..budgets.policy import Policy
 from .bank import Bank
+from .banking.facts import mixed_prices
 from .fitting import questions_hash
-from .unseen import unseen_folds
+from .unseen import seen_of, unseen_folds
 
 FEW = 50  # questions, below which the smallest visible effect is told
 Z = 2.8  # standard errors of an effect that is found 80 times in 100 at 95% (Bloom 1995)
@@ -25,6 +26,7 @@ def cautions(
     return (
         *(text for name, policy in policies.items() for text in _of_policy(bank, whole or bank, name, policy, hashes)),
         *_of_bank(bank),
+        *mixed_prices(bank),
         *_of_verifiers(bank, verifiers),
     )
 
@@ -37,13 +39,18 @@ def _of_policy(bank: Bank, whole: Bank, name: str, policy: Policy, hashes: Colle
     facts = policy.provenance
     if (new := unseen_folds(policy, whole)) is not None and set(bank.folds) <= set(new):
         return
-    source = str(facts.get("bank", ""))
-    if facts.get("questions_hash") in hashes:
+    source, known = str(facts.get("bank", "")), seen_of(policy, bank)
+    if known and len(known) < len(bank.questions):
+        yield (
+            f"IN SAMPLE: policy {name!r} was fitted on {len(known)} of these {len(bank.questions)} questions, so that "
+            "its figures flatter it: --policy fit judges each fold by a policy that was fitted on the others"
+        )
+    elif known or facts.get("questions_hash") in hashes:
         yield (
             f"IN SAMPLE: policy {name!r} was fitted on these very questions, so that its figures flatter it: "
             "--policy fit judges each fold by a policy that was fitted on the others, --unseen leaves them out"
         )
-    elif source and bank.path is not None and source == bank.path.name and _shared(facts, bank):
+    elif known is None and source and bank.path is not None and source == bank.path.name and _shared(facts, bank):
         yield (
             f"IN SAMPLE: policy {name!r} was fitted on a bank called {source!r}, as this one is, so that its figures "
             "may flatter it: --policy fit judges each fold by a policy that was fitted on the others"

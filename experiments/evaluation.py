@@ -92,7 +92,8 @@ def evaluate(
     if policies is not None and (policy is not None or not policies):
         raise CallerError("expected one of policy= and policies=, and of the latter one at least")
     chosen = bank.select(models=models, arms=arms)
-    sides = [_side(chosen, name, one, strategies) for name, one in (policies or {"": policy}).items()]
+    checked = bool(verifiers or chosen.runs)  # recorded runs may hold verdicts
+    sides = [_side(chosen, name, one, strategies, checked) for name, one in (policies or {"": policy}).items()]
     worths = [worth] if worth is None or isinstance(worth, int | float) else list(worth)
     budget = budget or Budget(calls=chosen.most * (1 + len(verifiers)))
     terms = [budget if value is None else replace(budget, worth=value) for value in worths]
@@ -150,8 +151,8 @@ class _Side:
         return next(iter(self.policies.values()))
 
 
-def _side(bank: Bank, name: str, policy: OnePolicy, strategies: Strategies | None) -> _Side:
-    by_fold = _policies(bank, policy)
+def _side(bank: Bank, name: str, policy: OnePolicy, strategies: Strategies | None, checked: bool) -> _Side:
+    by_fold = _policies(bank, policy, checked)
     some = next(iter(by_fold.values()))
     asked = named(strategies if strategies is not None else default_strategies(bank, some))
     called = policy if isinstance(policy, str) else some.name
@@ -159,8 +160,8 @@ def _side(bank: Bank, name: str, policy: OnePolicy, strategies: Strategies | Non
     return _Side(name or some.name, by_fold, made, policy == "fit", called)
 
 
-def _policies(bank: Bank, policy: OnePolicy | str) -> dict[int, Policy]:
-    """The policy that each fold is judged by."""
+def _policies(bank: Bank, policy: OnePolicy | str, checked: bool) -> dict[int, Policy]:
+    """The policy that each fold is judged by. `checked`: verdicts may be met."""
     if policy in (None, "declared") or isinstance(policy, Policy):
         return dict.fromkeys(bank.folds, policy if isinstance(policy, Policy) else Policy())
     if policy != "fit":
@@ -168,7 +169,17 @@ def _policies(bank: Bank, policy: OnePolicy | str) -> dict[int, Policy]:
     if len(bank.folds) < 2:
         raise CallerError("cross-fitting needs questions in two folds or more")
     bank.check_split(near=False)
-    return {fold: fit(bank, folds=[f for f in bank.folds if f != fold]) for fold in bank.folds}
+    return {fold: _fitted(bank, [f for f in bank.folds if f != fold], checked) for fold in bank.folds}
+
+
+def _fitted(bank: Bank, folds: list[int], checked: bool) -> Policy:
+    """What these folds teach. Where nothing is `checked`, no verdict is met, and what they teach is left out: fitting
+    that is most of the work."""
+    if not checked:
+        found = fit(bank, folds=folds, parts=("chances", "cascades", "allocation"))
+        if found.fitted or found.cascades or found.allocation:
+            return found
+    return fit(bank, folds=folds)
 
 
 def _facts(sides: Sequence[_Side]) -> dict[str, dict[int, Policy]]:
@@ -196,7 +207,8 @@ class _Count:
 
 @dataclass(frozen=True, slots=True)
 class _Plainly:
-    """The baselines of one (model, arm), at each of these prices."""
+    """The baselines of one (model, arm), at each of these prices. `counted`: what was counted at other ones, and
+    is."""
 
     bank: Bank
     model: str
@@ -204,10 +216,14 @@ class _Plainly:
     prices: Sequence[Prices]
     resamples: int
     seed: int
+    counted: dict[tuple[str, str], list[baselines.Counted]]
 
     def rows(self) -> list[Row]:
-        deals = self.bank.of_arm(self.model, self.arm)
-        return baselines.of_arm(deals, self.model, self.arm, self.prices, self.resamples, self.seed)
+        place = self.model, self.arm
+        deals = self.bank.of_arm(*place)
+        if place not in self.counted:
+            self.counted[place] = baselines.counted(deals, *place, self.resamples, self.seed)
+        return baselines.rows_of(self.counted[place], deals, *place, self.prices)
 
 
 def _steps(
@@ -219,6 +235,7 @@ def _steps(
     seed: int,
 ) -> Iterator[_Bench | _Plainly]:
     """All that is to be measured, in the order of the report's rows."""
+    counted: dict[tuple[str, str], list[baselines.Counted]] = {}
     for team, keys in _matches(bank, sides):
         tariff = BankTariff(bank, team, verifiers=verifiers)
         questions = bank.common(team)
@@ -233,7 +250,7 @@ def _steps(
                 yield _Bench(bank, team, questions, budget, sides[i], name, prices[i], verifiers, resamples, seed)
             if len(team) == 1 and tuple(*team.items()) in bank.arms:
                 ((model, arm),) = team.items()
-                yield _Plainly(bank, model, arm, tuple(dict.fromkeys(prices)), resamples or ORDERS, seed)
+                yield _Plainly(bank, model, arm, tuple(dict.fromkeys(prices)), resamples or ORDERS, seed, counted)
 
 
 def _matches(bank: Bank, sides: Sequence[_Side]) -> list[tuple[dict[str, str], list[tuple[int, str]]]]:

@@ -37,8 +37,8 @@ class Evidence:
     utility per question at this `worth`, `saved` dollars of spend less per question (None: dollars are not known).
     `only_candidate`, `only_production`: questions that one alone has right (None: shares of several runs each), and
     `p_value` of McNemar's exact one-sided test on them. `missed`: questions that could not be replayed with both.
-    `held_out`: False where the candidate was fitted on these very questions. `needed`: about how many questions it
-    would take to show an improvement of this size (None: what was seen is none)."""
+    `held_out`: False where the candidate was fitted on any of these questions, or may have been. `needed`: about how
+    many questions it would take to show an improvement of this size (None: what was seen is none)."""
 
     candidate: str
     production: str
@@ -109,14 +109,19 @@ def paired_evidence(
     source: str = "a bank",
     names: tuple[str, str] = ("candidate", "production"),
     priced: bool = True,
+    most: float | None = None,
 ) -> Evidence:
     """Evidence from two rows' `each`, paired by question. `worth`, `wrong`: dollars of a right and of a wrong answer.
-    `priced`: dollars spent are known. Raises `CallerError` without a question in common, or for settings that make no
-    sense."""
+    `priced`: dollars spent are known. `most`: dollars that a question can cost at most with either, known beforehand (a
+    cap); from what was seen no bound of dollars follows, as the dearest question may be yet to come. None: nothing is
+    claimed of dollars. Raises `CallerError` without a question in common, for settings that make no sense, and for a
+    worth without `most`."""
     if not 0 < alpha < 1 or (margin is not None and not 0 <= margin < 1):
         raise CallerError(f"alpha={alpha}, margin={margin}: expected 0 < alpha < 1 and 0 <= margin < 1")
     if worth is not None and not (worth > 0 and isfinite(worth)):
         raise CallerError(f"worth={worth}: expected dollars above 0")
+    if priced and worth is not None and most is None:
+        raise CallerError("net utility is bounded by what a question can cost at most: give most=, the cap in dollars")
     both = sorted((q for q in candidate if q in production), key=lambda q: sha256(q.encode()).digest())
     if not both:
         raise CallerError("no question was answered by both policies: nothing can be compared")
@@ -125,15 +130,16 @@ def paired_evidence(
     accuracy, (gained, lost, p_value) = _accuracy([(a.right, b.right) for a, b in pairs], alpha)
     net = saved = None
     seen = right
-    if priced:
-        dearest = max((each.usd for pair in pairs for each in pair), default=0.0)
-        saved = _bet([b.usd - a.usd for a, b in pairs], dearest, alpha)
+    if priced and most is not None:
+        if (dearest := max(each.usd for pair in pairs for each in pair)) > most * (1 + 1e-9):
+            raise CallerError(f"a question cost ${dearest:.3g}, more than the most that one can cost: ${most:.3g}")
+        saved = _bet([b.usd - a.usd for a, b in pairs], most, alpha)
         if worth is not None:
             seen = [_net(a, worth, wrong) - _net(b, worth, wrong) for a, b in pairs]
             if p_value is not None and not wrong:
-                net = _added(sum(seen) / len(seen), right, [b.usd - a.usd for a, b in pairs], worth, dearest, alpha)
+                net = _added(sum(seen) / len(seen), right, [b.usd - a.usd for a, b in pairs], worth, most, alpha)
             else:
-                net = _bet(seen, worth + wrong + dearest, alpha)
+                net = _bet(seen, worth + wrong + most, alpha)
     return Evidence(
         *names,
         source,
@@ -157,14 +163,14 @@ def _net(each: Each, worth: float, wrong: float) -> float:
 
 
 def _added(
-    estimate: float, right: Sequence[float], saved: Sequence[float], worth: float, dearest: float, alpha: float
+    estimate: float, right: Sequence[float], saved: Sequence[float], worth: float, most: float, alpha: float
 ) -> Bound:
     """Net utility as right answers at their worth, less dollars: each part's bound at its part of alpha, nine tenths to
     right answers. Tighter than one bet on the sum, as it uses that an answer is right or wrong."""
-    gained, lost, most = right.count(1.0), right.count(-1.0), 0.9 * alpha
-    money = _bet(saved, dearest, 0.1 * alpha)
-    low = worth * mcnemar_bound(gained, lost, len(right), most) + money.low
-    high = -worth * mcnemar_bound(lost, gained, len(right), most) + money.high
+    gained, lost, part = right.count(1.0), right.count(-1.0), 0.9 * alpha
+    money = _bet(saved, most, 0.1 * alpha)
+    low = worth * mcnemar_bound(gained, lost, len(right), part) + money.low
+    high = -worth * mcnemar_bound(lost, gained, len(right), part) + money.high
     return Bound(estimate, low, high, "mcnemar")
 
 

@@ -8,7 +8,7 @@ that is best there, and with a model picked by chance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ..strategies.gating import Gate, features
 from .coordinating import Trained, train
 from .gating import FEWEST, Rows
 from .intervals import Interval, clustered, paired
+from .tuning.standing import asked
 
 if TYPE_CHECKING:
     from ..budgets.policy import Policy
@@ -122,16 +123,19 @@ def judge_gate(
     )
 
 
-def policy_of(evolved: Evolved, models: Sequence[str], worth: float, facts: dict[str, Any]) -> Policy:
-    """A policy whose strategy is `experts` with the gate: `solve --policy FILE` asks the model that it picks. `facts`:
-    of where it comes from."""
+def policy_of(
+    evolved: Evolved, models: Sequence[str], worth: float, facts: dict[str, Any], arms: Mapping[str, str] | None = None
+) -> Policy:
+    """A policy whose strategy is `experts` with the gate: `solve --policy FILE` asks the model that it picks, at the
+    temperature at which it was recorded. `facts`: of where it comes from. `arms`: the recorded condition of each model
+    that the gate was evolved on ("direct@0.7"; None: not known)."""
     import json
 
     from ..budgets.policy import Policy
 
     gate = {"@": "satisfice.strategies.gating:Gate", "weights": evolved.gate.weights}
-    arms = [{"strategy": "single_shot", "model": model} for model in models]
-    text = f"experts:arms={json.dumps(arms)},gate={json.dumps(gate)}"
+    shots = [{"strategy": "single_shot", **asked((model, (arms or {}).get(model, "")))} for model in models]
+    text = f"experts:arms={json.dumps(shots)},gate={json.dumps(gate)}"
     return Policy(name="experts", strategy=text, worth=worth, provenance=facts)
 
 

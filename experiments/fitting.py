@@ -9,6 +9,7 @@ form (theta, phi) for votes and verdicts together. For the prior of one model or
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from hashlib import sha256
@@ -28,6 +29,7 @@ from .kinds import Ballots, ballots_of
 from .kinds import kinds as fit_kinds
 from .kinds import log_loss as kinds_loss
 from .stops import stops_of
+from .tables import tool
 from .verifying import fit_verifiers
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 SMOOTHING = 1.0  # questions' worth of evidence, spread evenly over the kinds: none has zero weight
 ROUNDS, ENOUGH = 2000, 1e-10  # of EM; log-likelihood per question that a round must gain
 PARTS = ("losses", "chances", "verifiers", "cascades", "chains", "allocation")  # of a policy, beside the votes
+WIDTH = 4  # bytes that a policy keeps of each question's hash
 FEWEST = 20  # groups with two answers or more; below, the declared prior is the better guess
 # (right, the commonest wrong answer, all other wrong answers, how many groups look like this)
 Votes: TypeAlias = "tuple[int, int, int]"
@@ -122,9 +125,11 @@ def fit(
 def facts_of(bank: Bank, seen: Bank | None = None) -> dict[str, str | int | float]:
     """What a policy says of the bank that it was learnt from (`seen`: of the part of it): its name, how many questions
     and draws, of which datasets, models and folds, and `questions_hash` (SHA-256 of the sorted ids and texts), by which
-    it can be told whether a policy is judged on the questions that it was learnt from."""
+    it can be told whether a policy is judged on the questions that it was learnt from, all of them; `questions_seen`:
+    the sorted `question_hash`es as base64, which tell it of each. `made_by`: this program."""
     seen = seen or bank
     return {
+        "made_by": tool(),
         "bank": bank.path.resolve().name if bank.path else "in memory",
         "questions": len(seen.questions),
         "draws": sum(map(len, seen.draws.values())),
@@ -132,7 +137,16 @@ def facts_of(bank: Bank, seen: Bank | None = None) -> dict[str, str | int | floa
         "datasets": ",".join(sorted({question.dataset for question in seen.questions.values()})),
         "models": ",".join(sorted({model for model, _ in seen.arms})),
         "questions_hash": questions_hash(seen),
+        "questions_seen": b64encode(
+            b"".join(sorted({question_hash(q.text) for q in seen.questions.values()}))
+        ).decode(),
     }
+
+
+def question_hash(text: str) -> bytes:
+    """The first `WIDTH` bytes of the SHA-256 of a question's text, whatever its case and spaces."""
+    plain = " ".join(text.casefold().split())
+    return sha256(plain.encode("utf-8", "surrogatepass")).digest()[:WIDTH]
 
 
 def questions_hash(bank: Bank) -> str:

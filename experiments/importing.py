@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..budgets.prices import Price
-from ..core.amounts import nanos
+from ..core.amounts import NANO, nanos
 from ..core.completions import Usage
 from ..core.errors import CallerError, StoreError
 from ..core.task import KINDS, AnswerKind
@@ -26,7 +26,7 @@ from .bank import Bank, Draw, Group, Question
 from .banking import files
 from .banking.keys import key_of, kind_of
 from .banking.labelling import labelled
-from .banking.values import BadRow, name_of, real, text, truth, whole
+from .banking.values import MOST, BadRow, name_of, real, text, truth, whole
 from .tables import arrow
 
 __all__ = ["FOLDS", "fold_of", "import_file", "key_of", "plain"]
@@ -146,6 +146,8 @@ class _Importer:
             self.counts["blank_marked_correct"] += 1
         prompt, completion = whole(raw, "prompt_tokens"), whole(raw, "completion_tokens")
         usd, source = real(raw, "cost_usd"), text(raw, "cost_source") or ""
+        if usd is not None and usd * NANO >= MOST:
+            raise BadRow(f"cost_usd={usd:g}: expected dollars of one completion, below {MOST / NANO:.2g}")
         cost = nanos(usd) if usd is not None else None
         if cost is None and model in self.prices and prompt is not None and completion is not None:
             cost = self.prices[model].cost(Usage(prompt, completion))

@@ -49,7 +49,7 @@ class Job:
     """A strategy on the models of `arms`, on `questions` of a bank that may hold no more than these. `policies` and
     `tariffs` are by fold; the tariffs are of the whole bank. `verifiers`: recorded ones, the checks of every question.
     Each question is replayed with the seeds `seed` to `seed + resamples - 1`, or
-    with the first alone where there is one draw of it."""
+    with the first alone where no model has two draws of it: all its orders are the same."""
 
     bank: Bank
     arms: Mapping[str, str]
@@ -121,7 +121,7 @@ def _orders(job: Job, deck: Deck | RunDeck) -> int:
     """How often a question is replayed: each recorded run of a whole strategy once."""
     if isinstance(deck, RunDeck):
         return min(job.resamples, deck.orders)
-    return job.resamples if deck.count > 1 else 1
+    return job.resamples if max(map(len, deck.draws.values()), default=0) > 1 else 1
 
 
 def _one(job: Job, deck: Deck | RunDeck, seed: int, missed: Missed, walk: Walked | None) -> Ran | None:

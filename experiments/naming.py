@@ -14,7 +14,7 @@ from ..budgets.policy import Policy
 from ..core.errors import CallerError, SatisficeError
 from ..core.plans import Strategy
 from ..core.verdict import name_of
-from ..strategies.registry import address_of, settings_of, strategy_of
+from ..strategies.registry import address_of, recorded_strategy, settings_of
 from .bank import Bank
 
 Strategies: TypeAlias = Mapping[str, Strategy] | Sequence[Strategy]
@@ -24,10 +24,10 @@ def default_strategies(bank: Bank, policy: Policy) -> dict[str, Strategy]:
     """The policy's own; else self_consistency, and those of which whole runs were recorded. (Not auto: its plans take
     some 30 ms a run, which adds up.)"""
     text = policy.strategy or "self_consistency"
-    found = {text: strategy_of(text)}
+    found = {text: recorded_strategy(text)}
     for text in dict.fromkeys(text for _, text in bank.runs) if not policy.strategy else ():
         with suppress(SatisficeError):  # recorded where there was a plugin that is not here
-            found.setdefault(text, strategy_of(text))
+            found.setdefault(text, recorded_strategy(text))
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -115,7 +115,8 @@ def off_policy(logs: Iterable[Logged], *, clip: float | None = None, seed: int =
         mended = zip(rows, weights, known, strict=True)
         dr = _mean(rows, [d + w * (row.reward - row.predicted[row.action]) for row, w, d in mended], seed)
     effective = sum(weights) ** 2 / sum(w * w for w in weights)
-    missing = sum(map(_missing, rows)) / len(rows)
+    tried = {action for row in rows for action, p in row.logging.items() if p > 0}
+    missing = sum(_missing(row, tried) for row in rows) / len(rows)
     return OffPolicy(
         len(rows),
         len({row.question for row in rows}),
@@ -140,11 +141,12 @@ def _notes(effective: float, missing: float, partly: bool) -> Iterable[str]:
         yield "rewards are predicted of some decisions only: no direct or doubly robust estimate"
 
 
-def _missing(row: Logged) -> float:
-    """The chance of actions that the logging policy is known never to take."""
-    if abs(sum(row.logging.values()) - 1) > SUM:
-        return 0.0  # not all chances are on record
-    return sum(p for action, p in row.target.items() if row.logging.get(action, 0.0) <= 0)
+def _missing(row: Logged, tried: Collection[str]) -> float:
+    """The chance of actions that the logging policy never takes, as far as is known: where all its chances are on
+    record by these, else by what it has `tried` in any decision."""
+    whole = abs(sum(row.logging.values()) - 1) <= SUM
+    known = [action for action, p in row.logging.items() if p > 0] if whole else tried
+    return sum(p for action, p in row.target.items() if action not in known)
 
 
 def _clusters(rows: Sequence[Logged], *columns: Sequence[float]) -> tuple[list[list[float]], list[float]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..core.amounts import NANO
 from ..core.errors import CallerError, PromotionRefused
 from .evidence import ALPHA, Bound, Evidence, mcnemar_bound, needed_of, paired_evidence
 
@@ -23,12 +24,23 @@ if TYPE_CHECKING:
     from .bank import Bank
     from .report import Each, Row
 
-__all__ = ["Bound", "Evidence", "check", "evidence_on", "live_evidence", "mcnemar_bound", "paired_evidence", "promote"]
+__all__ = [
+    "Bound",
+    "Evidence",
+    "check",
+    "evidence_on",
+    "live_evidence",
+    "mcnemar_bound",
+    "most_of",
+    "paired_evidence",
+    "promote",
+]
 
 MISSED = 0.05  # of the questions, that either policy may leave unreplayed
 RESAMPLES = 1
 NEXT = {"draft": "shadow", "retired": "shadow", "shadow": "canary", "canary": "production"}
 SHARE = 0.1  # of requests, that a canary gets where nobody says
+PICO = 1000  # pico-dollars, in which prices of tokens are, in a nano-dollar
 FEW_LOOKS = 1_000_000  # questions beyond which saying how many it takes says nothing
 
 
@@ -53,25 +65,25 @@ def evidence_on(
 ) -> Evidence:
     """Replays both policies on a bank, each with its own strategy (auto, where it names none), as requests would be
     served, under the arms that were recorded at its temperature, where there are any (`arms`: under these). `folds`:
-    only the questions of these (None: of those that the candidate was not fitted on, where its provenance tells).
+    only the questions of these (None: those that the candidate was not fitted on, where its provenance tells). What a
+    question can cost at most, by which bounds of dollars are scaled, is the budget's cap, else what `most_of` says.
     `worth` None: the candidate's, else production's; without either, accuracy is what counts. Where they run on several
     models alone, a question's figures are means over these. Other settings as of `evaluate`.
 
     Raises `CallerError`, and `PromotionRefused` where more than 5% of the questions cannot be replayed: what is missing
     is not missing at random."""
-    from .fitting import questions_hash
-    from .unseen import unseen_folds
+    from .unseen import in_sample, unseen
 
     worth = worth if worth is not None else candidate.worth or production.worth
-    if folds is None:
-        folds = unseen_folds(candidate, bank) or None  # without any left, it is in sample, and said to be
-    part = bank.select(folds=folds) if folds is not None else bank
+    part = bank.select(folds=folds) if folds is not None else unseen(candidate, bank) or bank
     rows = [
         _rows(part, policy, worth, wrong, models, arms, verifiers, budget, resamples, seed, progress)
         for policy in (candidate, production)
     ]
     priced = all(row.usd is not None for side in rows for row in side)
     each = [_merged(side) for side in rows]
+    chosen = part.select(models=models, arms=arms)
+    cap = budget.usd if budget is not None and budget.usd is not None else most_of(chosen, budget, len(verifiers))
     found = paired_evidence(
         *each,
         worth=worth if priced else None,
@@ -81,15 +93,45 @@ def evidence_on(
         source=f"bank {bank.path.name if bank.path else 'in memory'}",
         names=names,
         priced=priced,
+        most=cap if priced else None,
     )
-    chosen = part.select(models=models, arms=arms)
     missed = len(chosen.questions) - found.questions
     if missed > MISSED * len(chosen.questions):
         text = f"{missed} of {len(chosen.questions)} questions cannot be replayed with both policies: "
         notes = [row.note for side in rows for row in side if row.note]
         raise PromotionRefused(text + (notes[0] if notes else "the bank lacks what they ask"), missed=missed)
-    same = candidate.provenance.get("questions_hash") in {questions_hash(b) for b in (bank, part, chosen)}
-    return replace(found, missed=missed, held_out=not same)
+    return replace(found, missed=missed, held_out=not any(in_sample(candidate, b) for b in (part, chosen)))
+
+
+def most_of(bank: Bank, budget: Budget | None = None, verifiers: int = 0) -> float:
+    """Dollars that a question of the bank can cost at most, whatever the strategy: its dearest call, as often as there
+    are draws of a question (or the budget's calls), with as many verdicts. Of conditions that name `max_tokens` and a
+    price, the dearest call is what these allow; of others, the dearest recorded, and that none to come is dearer is an
+    assumption. A cap in dollars needs none."""
+    calls = bank.most * (1 + verifiers)
+    if budget is not None and budget.calls is not None:
+        calls = min(calls, budget.calls)
+    dearest = max(
+        *(draw.nanos or 0 for row in bank.draws.values() for draw in row),
+        *(effect.nanos or 0 for found in bank.runs.values() for run in found for effect in run.effects),
+        *(said.nanos or 0 for scores in bank.verdicts.values() for said in scores.values()),
+        *(_allowed(bank, model, arm) for model, arm in bank.arms),
+        0,
+    )
+    whole = max((run.nanos for found in bank.runs.values() for run in found), default=0)  # those without their effects
+    return max(calls * dearest, whole) / NANO
+
+
+def _allowed(bank: Bank, model: str, arm: str) -> float:
+    """Nano-dollars that a draw may cost by the price and conditions that the bank was recorded under; 0 if unknown."""
+    condition = bank.manifest.get("conditions", {}).get(f"{model} {arm}")
+    price = bank.manifest.get("prices", {}).get(model)
+    params = condition.get("params") if isinstance(condition, dict) else None
+    limit = params.get("max_tokens") if isinstance(params, dict) else None
+    if not isinstance(limit, int) or not isinstance(price, dict):
+        return 0.0
+    asked = max((draw.prompt_tokens or 0 for row in bank.of_arm(model, arm).values() for draw in row), default=0)
+    return (float(price.get("completion") or 0) * limit + float(price.get("prompt") or 0) * asked) / PICO
 
 
 def _rows(
@@ -108,12 +150,12 @@ def _rows(
     """What one policy measures, without baselines."""
     from ..budgets.budget import Budget
     from ..scheduler.preparing import DEFAULT
-    from ..strategies.registry import strategy_of
+    from ..strategies.registry import recorded_strategy
     from .evaluation import evaluate
     from .teams import asked_at
 
     text = policy.strategy or DEFAULT
-    strategy = strategy_of(text)
+    strategy = recorded_strategy(text)
     arms = arms if arms is not None else asked_at(bank, strategy)
     calls = bank.select(models=models, arms=arms).most * (1 + len(verifiers))
     report = evaluate(
@@ -121,7 +163,9 @@ def _rows(
         {text: strategy},
         models=models,
         arms=arms,
-        budget=replace(budget or Budget(calls=calls), wrong=wrong),
+        budget=replace(budget, wrong=wrong, calls=budget.calls or calls)
+        if budget
+        else Budget(calls=calls, wrong=wrong),
         worth=worth,
         policy=policy,
         verifiers=verifiers,
@@ -142,8 +186,8 @@ def _merged(rows: Sequence[Row]) -> dict[str, Each]:
 
 
 def live_evidence(race: Race, names: tuple[str, str], alpha: float = ALPHA) -> Evidence:
-    """Evidence from the outcomes of a canary and of production: `accuracy` is the difference of outcomes, net utility
-    scaled to what was at stake; its bounds hold at every look."""
+    """Evidence from the outcomes of a canary and of production, one of each key (account, say): `accuracy` is the
+    difference of outcomes, net utility scaled to what was at stake; its bounds hold at every look."""
     estimate, low, high = race.gain(alpha)
     source = f"live requests ({race.canaries} outcomes of the canary, {race.productions} of production)"
     seen = race.differences
@@ -164,7 +208,7 @@ def check(stage: str, evidence: Evidence | None) -> None:
     if stage == "canary":
         raise PromotionRefused(f"clearly worse than production on {evidence.said}; {way}", **facts)
     if not evidence.held_out:
-        text = f"it was fitted on these very questions, so its figures there say little ({evidence.said})"
+        text = f"it was fitted on these very questions, or some of them, so its figures say little ({evidence.said})"
         raise PromotionRefused(
             f"{text}: measure it on others (those that `tune --hold-out` leaves, or another bank); {way}", **facts
         )
@@ -202,7 +246,7 @@ def promote(
     name or a reason, and as `Registry.move` does: also `RegistryConflict`, where the channel has changed while the
     evidence was measured."""
     from ..budgets.policy import Policy
-    from ..strategies.registry import strategy_of
+    from ..strategies.registry import recorded_strategy
 
     if override and not (by.strip() and why.strip()):
         raise CallerError("an override needs who says so and why: --by NAME --reason TEXT")
@@ -214,7 +258,7 @@ def promote(
     names = (one.id, now.production or "the declared policy")
     candidate, evidence = one.policy, None
     if candidate.strategy:
-        strategy_of(candidate.strategy)  # one that nobody knows would fail every request
+        recorded_strategy(candidate.strategy)  # one that nobody knows would fail every request
     if measure is not None:
         beside = registry.get(now.production).policy if now.production else Policy()
         evidence = replace(measure(candidate, beside, names), candidate=names[0], production=names[1])

@@ -53,10 +53,10 @@ def recorded_as(bank: Bank, strategy: Strategy) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def _meant(text: str) -> Any:
-    from ..strategies.registry import strategy_of
+    from ..strategies.registry import recorded_strategy
 
     try:
-        return strategy_of(text)
+        return recorded_strategy(text)
     except SatisficeError:  # recorded where there was a plugin that is not here
         return None
 

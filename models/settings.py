@@ -187,11 +187,12 @@ class LimitSettings(_Table):
 
 class RecordSettings(_Table):
     """A `share` of served requests (0 to 1) is put aside in the folder `bank` (inside the data home, unless it is
-    absolute), with whatever matches one of `redact` hidden: regular expressions, or email, card, phone."""
+    absolute), with whatever matches one of `redact` hidden: regular expressions, or email, card, phone
+    (which are hidden unless you say otherwise)."""
 
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
     bank: Annotated[str, Field(min_length=1)] = "served"
-    redact: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ("email", "card", "phone")
 
 
 def _data_home() -> Path:

@@ -18,7 +18,7 @@ from ..core.verdict import name_of
 from ..strategies.arms import armed
 from ..strategies.auto import Auto
 from ..strategies.limiting import Limited
-from ..strategies.registry import strategy_of
+from ..strategies.registry import recorded_strategy, strategy_of
 from .spec import Spec, contract_of, listed, task_of
 from .tools import specs_of
 from .verification import NO_MODELS, named_by
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 
 DEFAULT = "auto"
+
+
+def own_strategy(policy: Policy) -> Strategy:
+    """How requests think that name no strategy. Raises `UnknownName` and `CallerError`."""
+    return recorded_strategy(policy.strategy or DEFAULT)
 
 
 def prepare(
@@ -63,8 +68,7 @@ def prepare(
     task = replace(task, topic=topic) if topic else task
     served = served or engine.serving.production
     policy = served.policy
-    wanted = strategy or policy.strategy or DEFAULT
-    made = strategy_of(wanted) if isinstance(wanted, str) else wanted
+    made = strategy_of(strategy) if isinstance(strategy, str) else strategy or own_strategy(policy)
     names = engine.names(models) if models is not NO_MODELS else NO_MODELS
     made = armed_for(made, names, policy, task)
     names = tuple(dict.fromkeys((*names, *named_by(task, made))))
@@ -87,6 +91,7 @@ def prepare(
         shadow,
         engine.shifts(seed, explore, _keys(made), served),
         store,
+        served.key,
     )
 
 
@@ -113,7 +118,7 @@ def armed_for(strategy: Strategy, names: Sequence[str], policy: Policy, task: Ta
     allocation = policy.allocation
     if not strategy.arms and names:
         known = tuple(allocation.arms) if allocation is not None else ()
-        strategy = replace(strategy, arms=armed(names, known, strategy_of, strategy.params))
+        strategy = replace(strategy, arms=armed(names, known, recorded_strategy, strategy.params))
     predictor = allocation.predictor if allocation is not None else None
     if predictor is not None and not strategy.seen:
         strategy = replace(strategy, seen=Predictor(predictor).see(task)[0])

@@ -204,6 +204,7 @@ class Spec:
     shadow: float | None = None  # value per dollar, beside what worth asks; None: no budget is shared
     shifts: Mapping[str, float] = field(default_factory=dict)  # of arms, in logits
     store: bool = True
+    key: str = ""  # a hash of that by which it stuck to its policy, while a canary was tried
 
     def dump(self) -> str:
         task = self.task
@@ -227,6 +228,7 @@ class Spec:
                 "models": self.models,
                 "seed": self.seed,
                 "policy": self.policy,
+                "key": self.key,
                 "guesses": dict(self.guesses),
                 "widen": dict(self.widen),
                 "account": self.account,
@@ -265,6 +267,7 @@ class Spec:
             lengths=data.get("lengths", {}),
             shadow=data.get("shadow"),
             shifts=data.get("shifts", {}),
+            key=data.get("key", ""),
         )
 
 

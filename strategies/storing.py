@@ -17,6 +17,7 @@ from ..core.completions import Cut, Params
 from ..core.errors import CallerError, UnknownName
 
 Find = Callable[..., Any]
+OURS = "satisfice."  # addresses of this package's own classes
 _DATA = frozenset(("str", "int", "float", "bool", "None", "Literal", "tuple", "list", "dict", "Mapping", "Sequence"))
 
 
@@ -39,23 +40,23 @@ def stored(value: Any, address_of: Callable[[Any], str]) -> Any:
     return {"@": address}
 
 
-def revived(value: Any, kind: str, find: Find, trusted: bool = True) -> Any:
+def revived(value: Any, kind: str, find: Find, trusted: bool = True, ours: bool = False) -> Any:
     """A setting from JSON. `kind` is the annotation of the field that takes it, `find(name, **settings)` finds a
-    strategy by its name. What is not `trusted` imports nothing and reads no file: there "@" and addresses are refused.
+    strategy by its name. What is not `trusted` imports nothing and reads no file: there "@" and addresses are refused, but for this package's own classes where `ours` is set.
     Raises as `find` does, and `CallerError` for parameters that are none, and for an object where none is taken."""
     if isinstance(value, list | tuple):
-        return tuple(revived(one, kind, find, trusted) for one in value)
+        return tuple(revived(one, kind, find, trusted, ours) for one in value)
     if isinstance(value, str):
         if "Strategy" in kind:
-            return spelled(value, find) if trusted else find(value)
+            return spelled(value, find, trusted) if trusted or ours else find(value)
         return loaded(value) if trusted and ":" in value and "Callable" in kind else value
     if not isinstance(value, Mapping):
         return value
     if "@" in value or ("strategy" in value and "Strategy" in kind):
-        return _object(dict(value), kind, find, trusted)
+        return _object(dict(value), kind, find, trusted or (ours and str(value.get("@", "")).startswith(OURS)))
     if "Params" in kind and "Mapping" not in kind:
         return params_of(value)
-    return {key: revived(one, kind, find, trusted) for key, one in value.items()}
+    return {key: revived(one, kind, find, trusted, ours) for key, one in value.items()}
 
 
 def _object(settings: dict[str, Any], kind: str, find: Find, trusted: bool) -> Any:
@@ -87,14 +88,15 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def spelled(text: str, find: Find) -> Any:
-    """The strategy that `NAME[:key=value,...]` or `module:attribute` stands for. Raises as `find` does."""
+def spelled(text: str, find: Find, files: bool = True) -> Any:
+    """The strategy that `NAME[:key=value,...]` or `module:attribute` stands for. `files`: whether "@file" as a value is
+    read. Raises as `find` does."""
     from ..verifiers.settings import parsed
 
     name, colon, rest = text.partition(":")
     if not colon or "=" not in rest:
         return find(text)
-    return find(name, **parsed(rest, name, {}))
+    return find(name, **parsed(rest, name, {}, files))
 
 
 def loaded(address: str) -> Any:

@@ -16,7 +16,7 @@ import pytest
 
 from satisfice.budgets.prices import Price
 from satisfice.core.errors import CallerError, StoreError
-from satisfice.experiments import Bank, import_file
+from satisfice.experiments import Bank, evaluate, import_file
 
 pa = pytest.importorskip("pyarrow")
 
@@ -347,6 +347,28 @@ def test_json_lines_with_the_least_columns(tmp_path: Path) -> None:
     assert bank.draws[two.id, "m", "sample"][0].answer == ""
 
 
+def test_json_lines_end_where_json_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    row = '{"question": "a\u2028b\u0085c", "model": "m", "answer": "1", "gold": "1"}'
+    path.write_text(row + "\r\n\n" + row.replace("c", "d") + "\n", "utf-8")
+    bank = import_file(path, tmp_path / "bank")
+    assert [q.text for q in bank.questions.values()] == ["a\u2028b\x85c", "a\u2028b\x85d"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "says"),
+    [
+        ({"cost_usd": 1e300}, r"row 1: cost_usd=1e\+300: expected dollars"),
+        ({"cost_usd": 1e10}, "row 1: cost_usd"),
+        ({"prompt_tokens": 1e30}, r"row 1: prompt_tokens=1e\+30: expected a whole number below"),
+    ],
+)
+def test_amounts_that_no_bank_holds(tmp_path: Path, amount: dict[str, float], says: str) -> None:
+    row = {"question": "a", "model": "m", "answer": "1", "gold": "1", **amount}
+    with pytest.raises(CallerError, match=says):
+        import_file(write_lines(tmp_path / "mine.jsonl", [row]), tmp_path / "bank")
+
+
 def test_golds_label_rows_that_have_none(tmp_path: Path) -> None:
     rows = [
         {"question_id": name, "question": f"What of {name}?", "model": "m", "answer": answer, "gold": None}
@@ -361,3 +383,24 @@ def test_golds_label_rows_that_have_none(tmp_path: Path) -> None:
     bank = import_file(path, tmp_path / "bank", gold=golds, drop_unlabelled=True)
     assert {q: row[0].correct for (q, _, _), row in bank.draws.items()} == {"a": True, "b": False}
     assert bank.manifest["left_out"] == {"unlabelled": 1}
+
+
+def test_mixed_prices_under_one_name_are_told(tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": f"How much is {i} + 1?",
+            "answer": str(i + 1),
+            "gold": str(i + 1),
+            "model": "m",
+            "question_id": str(i),
+        }
+        | {"prompt_tokens": 10, "completion_tokens": 5, "cost_usd": 0.05 if i == 2 else 0.001}
+        for i in range(4)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bank = import_file(file, tmp_path / "bank", kind="number")
+    said = [text for text in bank.info()["warnings"] if text.startswith("mixed prices of m")]
+    assert len(said) == 1
+    assert "10 + 5 tokens cost $0.001 and $0.05" in said[0]
+    assert said[0] in evaluate(bank, resamples=1).warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,43 @@ def test_mixed_models_and_prices_are_refused_unless_told_apart() -> None:
     assert made.manifest["prices"]["m"]["prompt"] == 1_000_000
     assert {r.nanos for runs in made.runs.values() for r in runs} == {50_000}
     assert Bank.merge(one, bank_of([question("a")], [draw(1)])).most == 2  # unknown is not another
+
+
+def test_the_same_draws_under_two_prices_are_one_once_they_are_billed_alike() -> None:
+    one = bank_of([question("a")], [draw(0), draw(1, "8")], prices={"m": {"prompt": 1, "completion": 2}})
+    dear = {
+        group: tuple(replace(d, nanos=(d.nanos or 0) * 5, cost_source="list") for d in row)
+        for group, row in one.draws.items()
+    }
+    runs = {
+        place: tuple(replace(r, nanos=5 * r.nanos, effects=(replace(r.effects[0], nanos=5000),)) for r in found)
+        for place, found in one.runs.items()
+    }
+    said = {place: {"v": replace(told["v"], nanos=7)} for place, told in one.verdicts.items()}
+    other = Bank(one.questions, dear, {"prices": {"m": {"prompt": 5, "completion": 10}}}, None, said, runs)
+    made = Bank.merge(one, other, reprice={"m": Price.per_million(1, 2)})
+    assert [d.sample_index for d in made.draws["a", "m", "cot"]] == [0, 1]
+    assert [r.run for r in made.runs["a", "debate"]] == [0, 1]
+    counts = made.manifest["merged"]
+    assert (counts["same_draws"], counts["same_runs"], counts["renumbered"]) == (2, 2, 0)
+    assert made.verdicts == one.verdicts
+
+
+def test_how_arms_and_runs_were_asked_for_is_kept_and_never_mixed() -> None:
+    plain, filled = ({"prefill": words, "params": {"max_tokens": 24}} for words in ("", "Answer:"))
+    settings = {"debate": {"prompts": {"number": "{{ query }}"}, "calls": 8}}
+    one = bank_of([question("a")], [draw(0)], conditions={"m cot": plain}, run_settings=settings)
+    other = bank_of([question("a")], [draw(1)], conditions={"m cot": filled})
+    assert Bank.merge(one, bank_of([question("a")], [draw(1)])).manifest["run_settings"] == settings
+    with pytest.raises(
+        CallerError, match=r"'m cot' was recorded under other .* prefill '' there, 'Answer:' here.*--ren"
+    ):
+        Bank.merge(one, other)
+    made = Bank.merge(one, other, rename={"m": "org/m 2"})
+    assert made.manifest["conditions"] == {"m cot": plain, "org/m 2 cot": filled}
+    fewer = bank_of([question("a")], [draw(1)], run_settings={"debate": {**settings["debate"], "calls": 4}})
+    with pytest.raises(CallerError, match=r"'debate' was recorded under other conditions .*calls 8 there, 4 here"):
+        Bank.merge(one, fewer)
 
 
 def test_draws_without_tokens_lose_a_cost_that_cannot_be_told_anew() -> None:

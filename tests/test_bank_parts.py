@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,48 @@ def test_another_model_under_the_same_name_is_refused(grown: Path) -> None:
         Appender(grown, {"prices": {"m": {"prompt": 1, "completion": 3}}})
     assert {name for name in listing(grown) if name != "manifest.json"} == set(before) - {"manifest.json"}
     Appender(grown).close()  # and no lock stays behind
+
+
+def test_an_arm_or_a_strategy_that_was_recorded_otherwise_is_refused(grown: Path) -> None:
+    plain = {"prefill": "", "params": {"max_tokens": 24, "stop": ("\n",)}}
+    runs = {"debate:rounds=2": {"prompts": {}, "calls": 64}}
+    with Appender(grown, {"conditions": {"m cot": plain}, "run_settings": runs}):
+        pass
+    before = listing(grown)
+    with Appender(
+        grown, {"conditions": {"m cot": plain, "m short@1": {"prefill": "So"}}, "run_settings": runs}
+    ) as bank:
+        assert bank.known().draws
+    longer = {**plain, "params": {**plain["params"], "max_tokens": 500}}  # type: ignore[dict-item]
+    for changes, says in (
+        ({"m cot": longer}, r"'m cot' .* params.max_tokens 24 there, 500 here\. .*--arm NAME"),
+        ({"m cot": {"params": plain["params"], "prefill": "Answer:"}}, "prefill '' there, 'Answer:' here"),
+    ):
+        with pytest.raises(CallerError, match=says):
+            Appender(grown, {"conditions": changes})
+    with pytest.raises(CallerError, match="calls 64 there, 8 here"):
+        Appender(grown, {"run_settings": {"debate:rounds=2": {"prompts": {}, "calls": 8}}})
+    # of "short@1" there are no draws yet: nothing would be mixed
+    Appender(grown, {"conditions": {"m short@1": {"prefill": "Well"}}}).close()
+    assert listing(grown).keys() == before.keys()
+
+
+def test_another_question_under_a_known_id_is_refused_and_nothing_of_it_is_added(grown: Path) -> None:
+    there = question("3 + 4")
+    with Appender(grown) as bank:
+        for changed, says in (
+            ({"text": "What is 8?"}, r"its text is 'What is 3 \+ 4\?' there, and here 'What is 8\?'"),
+            ({"gold": "8"}, "its gold is '7' there, and here '8'"),
+            ({"kind": "text"}, "its kind"),
+            ({"passage": "About nothing."}, "its passage"),
+        ):
+            with pytest.raises(CallerError, match=says):
+                bank.add(replace(there, **changed), draws={("m", "cot"): [draw(9)]})  # type: ignore[arg-type]
+        assert ("3 + 4", "m", "cot", 9) not in bank.known().draws
+        bank.check([replace(there, gold="7.0", fold=9), replace(there, gold=None)])
+        bank.add(question("new"))
+        with pytest.raises(CallerError, match="is another one"):
+            bank.add(replace(question("new"), text="Another?"))
 
 
 def test_what_cannot_be_written_leaves_the_bank_as_it_was(grown: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from satisfice.strategies.experts import Experts
 from satisfice.strategies.react import React
 from satisfice.strategies.registry import models_of, strategy_of
 from satisfice.strategies.roles import Roles
+from satisfice.strategies.single_shot import SingleShot
 from satisfice.testing.driver import Script
 
 SHORT = Params(max_tokens=8)
@@ -104,7 +105,7 @@ def test_the_search_climbs_and_keeps_its_budget(separable: bool) -> None:
         calls += 1
         return -sum((w - 1) ** 2 for w in weights)
 
-    trained = train(evaluate, 6, evaluations=250, separable=separable)
+    trained = train(evaluate, 6, evaluations=400, separable=separable)
     assert calls == trained.evaluations <= 600
     assert trained.scores[-1] > -0.05 > trained.scores[0]
     assert all(abs(w - 1) < 0.2 for w in trained.weights)
@@ -184,6 +185,15 @@ def test_an_evolved_gate_is_the_same_for_the_same_seed_and_a_policy_asks_by_it()
     assert models_of(made) == ("one", "two")
 
 
+def test_a_gate_asks_at_the_temperature_that_was_recorded() -> None:
+    evolved = evolve_gate(_rows(60, True), 1e-3, evaluations=120, seed=3)
+    arms = {"one": "direct@0.7", "two": "baseline"}
+    made = strategy_of(gate_policy(evolved, ("one", "two"), 1e-3, {}, arms).strategy)
+    assert isinstance(made, Experts)
+    shots = [arm for arm in made.arms if isinstance(arm, SingleShot)]
+    assert [(shot.model, shot.params.temperature) for shot in shots] == [("one", 0.7), ("two", 0.0)]
+
+
 def test_a_gate_wants_questions_folds_prices_and_a_worth() -> None:
     rows = _rows(60, True)
     with pytest.raises(CallerError, match="worth"):
@@ -207,12 +217,16 @@ def test_the_command_writes_the_single_model_where_the_gate_is_no_better(tmp_pat
     for name in asked:
         for model, p in (("good", 0.9), ("bad", 0.1)):
             right = dice.random() < p
-            draws[name, model, "direct"] = (Draw(0, "1" if right else "2", "1" if right else "2", right, 5, 5, 1_000),)
+            row = (Draw(0, "1" if right else "2", "1" if right else "2", right, 5, 5, 1_000),)
+            draws[name, model, "direct@0.5"] = row
+            draws[name, model, "chain_of_thought@0.5"] = row  # another prompt than a live run would ask by
     Bank(asked, draws).save(tmp_path / "bank")
     call = ["--bank", str(tmp_path / "bank"), "--worth", "0.01", "--evaluations", "60"]
     out = tmp_path / "policy.json"
     said = CliRunner().invoke(train_coordinator, [*call, "--out", str(out)], catch_exceptions=False)
     assert "it cannot be told" in said.stdout
-    assert Policy.load(out).strategy == "single_shot:model=good"
+    assert Policy.load(out).strategy == 'single_shot:model=good,params={"temperature":0.5}'
+    assert "good, chain_of_thought@0.5" in said.stdout
+    assert Policy.load(out).provenance["draws"] == 120
     CliRunner().invoke(train_coordinator, [*call, "--anyway", "--json", "--out", str(out)], catch_exceptions=False)
     assert isinstance(strategy_of(Policy.load(out).strategy), Experts)

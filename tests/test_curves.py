@@ -25,7 +25,7 @@ from satisfice.experiments.curves.comparing import pick, sign_test
 from satisfice.experiments.curves.labels import place, sampled
 from satisfice.experiments.curves.page import data_of, embedded, hover
 from satisfice.experiments.curves.picture import accuracy_spend
-from satisfice.experiments.curves.style import PAPER, dollars, figure, pyplot, worths
+from satisfice.experiments.curves.style import dollars, figure, paper, worths
 from satisfice.experiments.intervals import Interval
 from satisfice.experiments.report import Report
 from satisfice.testing.reports import HOSTILE, made_report
@@ -277,10 +277,9 @@ def test_many_lines_are_drawn_and_the_lesser_are_grey():
     colours = [s.colour for s in curves.series if s.kind == "policy"]
     assert sorted(c for c in colours if c is not None) == list(range(7))
     assert colours.count(None) == 3
-    with pyplot().rc_context(PAPER):
+    with paper():
         drawn = accuracy_spend(curves, "usd")
     said = {text.get_text() for text in drawn.axes[0].texts}
-    pyplot().close(drawn)
     assert "frontier" in said
     grey = {s.label for s in curves.series if s.kind == "policy" and s.colour is None}
     assert not grey & said

@@ -167,7 +167,8 @@ def test_cross_fitting_never_sees_the_judged_fold(monkeypatch: pytest.MonkeyPatc
     bank = bank_of(80)
     seen = []
 
-    def spy(part: Bank, folds: Collection[int]) -> Policy:
+    def spy(part: Bank, folds: Collection[int], parts: Collection[str]) -> Policy:
+        assert not {"verifiers", "chains"} & set(parts)  # nobody asks one
         kept = part.select(folds=folds)
         seen.append((set(folds), {q.fold for q in kept.questions.values()}))
         return Policy(name=f"without {set(part.folds) - set(folds)}", fitted=True)
@@ -175,9 +176,9 @@ def test_cross_fitting_never_sees_the_judged_fold(monkeypatch: pytest.MonkeyPatc
     used: dict[str, str] = {}
     real = measuring.run_on
 
-    def watched(source, strategy, budget, policy, tariff, seed):  # type: ignore[no-untyped-def]
+    def watched(source, strategy, budget, policy, tariff, seed, **more):  # type: ignore[no-untyped-def]
         used[source.deck.question] = policy.name
-        return real(source, strategy, budget, policy, tariff, seed)
+        return real(source, strategy, budget, policy, tariff, seed, **more)
 
     monkeypatch.setattr(home, "fit", spy)
 

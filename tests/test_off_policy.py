@@ -80,6 +80,16 @@ def test_what_was_never_tried_is_said() -> None:
         off_policy([Logged("q", "small", 1.0, chances, {"large": 1.0})])
 
 
+def test_what_was_never_tried_is_said_where_only_propensities_are_on_record() -> None:
+    half = {"small": 0.5, "large": 0.5}
+    rows = [Logged(f"q{i}", "small", 1.0, {"small": 0.5}, half) for i in range(40)]
+    found = off_policy(rows)
+    assert found.unsupported == 0.5
+    assert any("50.0% of what the target does was never tried" in text for text in found.notes)
+    tried = off_policy([*rows, Logged("r", "large", 0.0, {"large": 0.5}, half)])
+    assert tried.unsupported == 0.0
+
+
 def test_few_effective_decisions_and_clipping() -> None:
     rows = [Logged(f"q{i}", "a", 1.0, {"a": 0.01 if i == 0 else 1.0}, {"a": 1.0}) for i in range(100)]
     found = off_policy(rows)

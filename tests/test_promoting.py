@@ -11,25 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satisfice.budgets.budget import Budget
 from satisfice.budgets.policy import Policy
 from satisfice.budgets.registry.betting import Race
 from satisfice.budgets.registry.registry import Registry
 from satisfice.budgets.registry.trials import Outcome, put_outcome
 from satisfice.core.errors import CallerError, PromotionRefused, RegistryConflict
 from satisfice.experiments.bank import Bank, Draw, Question
-from satisfice.experiments.fitting import questions_hash
+from satisfice.experiments.cautions import cautions
+from satisfice.experiments.fitting import facts_of, questions_hash
 from satisfice.experiments.promoting import (
     Bound,
     Evidence,
-    asked_at,
     check,
     evidence_on,
     live_evidence,
     mcnemar_bound,
+    most_of,
     paired_evidence,
     promote,
 )
 from satisfice.experiments.report import Each
+from satisfice.experiments.teams import asked_at
+from satisfice.experiments.unseen import unseen_folds
 from satisfice.strategies.registry import strategy_of
 
 
@@ -70,7 +74,7 @@ def test_mcnemar_bounds_cover() -> None:
 
 def test_no_difference_is_never_an_improvement() -> None:
     for n in (1, 10, 1000):
-        found = paired_evidence(*sides(n, 0, 0), worth=0.01)
+        found = paired_evidence(*sides(n, 0, 0), worth=0.01, most=0.01)
         assert not found.better
         assert not found.worse
         assert found.p_value == 1.0
@@ -84,28 +88,28 @@ def test_how_often_chance_is_promoted() -> None:
         dice = Random(seed)
         a = {f"q{i}": Each(float(dice.random() < 0.6), 0.001) for i in range(80)}
         b = {f"q{i}": Each(float(dice.random() < 0.6), 0.001) for i in range(80)}
-        passed += paired_evidence(a, b, worth=0.01).better
+        passed += paired_evidence(a, b, worth=0.01, most=0.01).better
     assert passed <= 9
 
 
 def test_net_utility_counts_dollars_and_wrong_answers() -> None:
-    better, dearer = paired_evidence(*sides(300, 40, 2), worth=0.01), sides(300, 40, 2, (0.009, 0.001))
+    better, dearer = paired_evidence(*sides(300, 40, 2), worth=0.01, most=0.01), sides(300, 40, 2, (0.009, 0.001))
     assert better.better
     assert better.net is not None
     assert better.net.estimate == pytest.approx(0.01 * 38 / 300)
-    assert paired_evidence(*dearer, worth=0.01).worse
+    assert paired_evidence(*dearer, worth=0.01, most=0.01).worse
     assert paired_evidence(*dearer).better  # nobody says what an answer is worth: accuracy decides
     silent = {q: Each(0.0, 0.001, answered=0.0) for q in dearer[0]}
     guessing = {q: Each(0.0, 0.001, answered=1.0) for q in dearer[0]}
-    assert paired_evidence(silent, guessing, worth=0.01, wrong=0.005).better
+    assert paired_evidence(silent, guessing, worth=0.01, wrong=0.005, most=0.01).better
 
 
 def test_as_good_and_cheaper_is_enough_where_a_margin_says_so() -> None:
     mine, theirs = sides(800, 8, 8, (0.001, 0.004))
     assert not paired_evidence(mine, theirs).better
-    assert paired_evidence(mine, theirs, margin=0.03).better
-    assert not paired_evidence(mine, theirs, margin=0.001).better
-    assert not paired_evidence(*sides(800, 8, 8), margin=0.03).better  # no cheaper
+    assert paired_evidence(mine, theirs, margin=0.03, most=0.01).better
+    assert not paired_evidence(mine, theirs, margin=0.001, most=0.01).better
+    assert not paired_evidence(*sides(800, 8, 8), margin=0.03, most=0.01).better  # no cheaper
 
 
 def test_figures_over_several_runs_get_a_betting_bound() -> None:
@@ -115,6 +119,37 @@ def test_figures_over_several_runs_get_a_betting_bound() -> None:
     assert found.accuracy.method == "betting"
     assert found.p_value is None
     assert 0.3 < found.accuracy.low < 0.375 < found.accuracy.high
+
+
+def test_dollars_are_bounded_by_what_may_be_spent_and_not_by_what_was_seen() -> None:
+    """Cheaper on nearly all questions, a thousand times dearer on one in 300, and so dearer on average."""
+    claimed = {None: 0, 25.0: 0}
+    for seed in range(40):
+        dice = Random(seed)
+        mine = {f"q{i}": Each(1.0, 20.0 if dice.random() < 1 / 300 else 0.005) for i in range(300)}
+        theirs = {f"q{i}": Each(1.0, 0.01) for i in range(300)}
+        for most in claimed:
+            claimed[most] += paired_evidence(mine, theirs, margin=0.02, most=most).better
+        claimed[25.0] += paired_evidence(mine, theirs, worth=0.02, most=25.0).better
+    assert claimed == {None: 0, 25.0: 0}
+    with pytest.raises(CallerError, match="most="):
+        paired_evidence(mine, theirs, worth=0.02)
+    with pytest.raises(CallerError, match="more than the most"):
+        paired_evidence(*sides(10, 1, 1), most=0.0005)
+
+
+def test_what_a_question_can_cost_is_known_before_it_is_asked() -> None:
+    plain = bank(20)
+    assert most_of(plain) == pytest.approx(9 * 0.001)  # nine draws at a tenth of a cent
+    assert most_of(plain, Budget(calls=3)) == pytest.approx(3 * 0.001)
+    params = {"params": {"max_tokens": 1000}}
+    limits = {"conditions": {"m direct": params}, "prices": {"m": {"prompt": 1_000_000, "completion": 2_000_000}}}
+    assert most_of(replace(plain, manifest=limits), Budget(calls=1)) == pytest.approx(0.00201)  # 10 + 2 * 1000 tokens
+    capped = evidence_on(plain, VOTES, SINGLE, budget=Budget(usd=0.007))
+    loose = evidence_on(plain, VOTES, SINGLE, budget=Budget(usd=5.0))
+    assert capped.saved is not None
+    assert loose.saved is not None
+    assert capped.saved.low > loose.saved.low
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
@@ -229,6 +264,45 @@ def test_a_policy_is_not_judged_on_what_it_was_fitted_on(registry: Registry) -> 
     other = bank(150)
     promote(registry, added.id, "production", measure=lambda c, p, n: evidence_on(other, c, p, resamples=1))
     assert registry.standing().production == added.id
+
+
+def test_questions_are_known_again_one_by_one() -> None:
+    """A bank that has grown or shrunk since the fit, is dealt to other folds, or is spelt otherwise."""
+    whole = bank(121)
+    old = part(whole, [f"q{i}" for i in range(120)])
+    fitted = VOTES.model_copy(update={"provenance": dict(facts_of(old))})
+    same = evidence_on(old, fitted, SINGLE)
+    assert (same.questions, same.held_out) == (120, False)
+    fewer = evidence_on(part(whole, [f"q{i}" for i in range(119)]), fitted, SINGLE)
+    assert (fewer.questions, fewer.held_out) == (119, False)
+    more = evidence_on(whole, fitted, SINGLE)
+    assert (more.questions, more.held_out) == (1, True)  # on what is new, and on nothing else
+    forced = evidence_on(whole, fitted, SINGLE, folds=whole.folds)
+    assert (forced.questions, forced.held_out) == (121, False)
+    louder = {q: replace(one, text=f" {one.text.upper()}", fold=0) for q, one in old.questions.items()}
+    assert not evidence_on(replace(old, questions=louder), fitted, SINGLE).held_out
+    assert any("120 of these 121 questions" in text for text in cautions(whole, {"votes": fitted}))
+    assert unseen_folds(fitted, whole) == ()
+    assert unseen_folds(fitted, part(whole, ["q120"])) is None
+
+
+def test_a_bank_of_the_same_name_is_in_sample_where_nothing_says_otherwise(tmp_path: Path) -> None:
+    here = replace(bank(30), path=tmp_path / "served")
+    for facts, new in (
+        ({"bank": "served", "questions_hash": "of fewer"}, False),
+        ({"bank": "served", "questions_hash": "of fewer", "folds": "0,1"}, False),
+        ({"bank": "served", "questions_hash": "of fewer", "folds": "7"}, True),
+        ({"bank": "another", "questions_hash": "of fewer"}, True),
+        ({"bank": "served", "questions_seen": ""}, True),
+        ({"bank": "served", "questions_seen": "no base64!"}, False),
+    ):
+        assert evidence_on(here, VOTES.model_copy(update={"provenance": facts}), SINGLE).held_out == new
+
+
+def part(whole: Bank, names: list[str]) -> Bank:
+    """The bank with these questions only."""
+    draws = {place: row for place, row in whole.draws.items() if place[0] in names}
+    return Bank({name: whole.questions[name] for name in names}, draws)
 
 
 def test_the_next_stage_is_the_default(registry: Registry) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
@@ -17,10 +19,12 @@ from satisfice import Engine
 from satisfice.budgets.prices import Price
 from satisfice.core.completions import Completion, Request, Response, Usage
 from satisfice.core.errors import BadQuery, CallerError, ModelUnavailable, UnknownName
+from satisfice.core.task import Candidate
 from satisfice.experiments.bank import Bank
 from satisfice.experiments.recording.asked import Asked, asked_of, fold_of
 from satisfice.experiments.recording.conditions import Condition
 from satisfice.experiments.recording.estimating import estimate
+from satisfice.experiments.recording.naming import fingerprint, identity, install
 from satisfice.experiments.recording.recorder import Recorder
 from satisfice.experiments.recording.units import Plan, Unit
 from satisfice.models.scripted import ScriptedModel
@@ -140,6 +144,115 @@ def test_a_killed_recording_goes_on_from_its_journal(tmp_path):
     assert len(Bank.open(tmp_path / "bank").draws) == 3
 
 
+OTHER_TEXT = [{"id": f"q{i}", "question": f"How much is {i + 50} + 2?", "answer": str(i + 52)} for i in range(3)]
+
+
+def numbered(path: Path, rows: list[dict[str, str]]) -> Asked:
+    path.write_text("".join(json.dumps({**row, "kind": "number"}) + "\n" for row in rows))
+    return asked_of(str(path))
+
+
+def test_the_journal_of_a_bank_that_is_gone_answers_only_what_was_asked_of_the_very_same_model(tmp_path):
+    class Another(Sums):
+        """Another model by the same name."""
+
+    anyio.run(recorder(tmp_path, Sums()).record)
+    arm = Condition("direct", 0.7)
+    asked = numbered(tmp_path / "other.jsonl", OTHER_TEXT)
+    for changed, model, calls in (
+        ({}, Sums(), 0),  # the same: it is on record
+        ({"asked": asked}, Sums(), 12),
+        ({}, Another(), 12),
+        ({"plan": Plan(("sums",), (replace(arm, max_tokens=99),), 4)}, Sums(), 12),
+        ({"plan": Plan(("sums",), (replace(arm, prefill="Well, "),), 4)}, Begun(), 12),
+    ):
+        shutil.rmtree(tmp_path / "bank")
+        anyio.run(recorder(tmp_path, model, **changed).record)
+        assert model.given == calls, changed
+        bank = Bank.open(tmp_path / "bank")
+        assert {len(row) for row in bank.draws.values()} == {4}
+        assert all(
+            abs(int(d.key) - int(bank.questions[q].gold)) < 2 for (q, _, _), row in bank.draws.items() for d in row
+        )
+
+
+class Begun(Sums):
+    """Goes on from the words that its reply begins with."""
+
+    async def complete(self, request: Request) -> Response:
+        return await super().complete(replace(request, messages=request.messages[:-1]))
+
+
+def test_runs_and_verdicts_in_the_journal_are_those_of_what_was_asked(tmp_path):
+    judge = ScriptedModel(["4"])
+
+    def prepared(plan: Plan, **more: object) -> Recorder:
+        def prepare(engine: Engine) -> None:
+            engine.register("sums", Sums(), PRICE, batch=4)
+            engine.register("critic", judge, PRICE)
+
+        return recorder(tmp_path, None, plan, prepare=prepare, **more)
+
+    plan = Plan(("sums",), (Condition(),), 2, (REFINE,), verifiers=("judge",), judges=("critic",))
+    first = anyio.run(prepared(plan).record)
+    asked = len(judge.requests)
+    assert first.nanos
+    assert asked
+    shutil.rmtree(tmp_path / "bank")
+    assert anyio.run(prepared(plan).record).nanos == 0  # all of it is on record
+    assert len(judge.requests) == asked
+    shutil.rmtree(tmp_path / "bank")
+    more = anyio.run(prepared(replace(plan, prompts={"number": "Sum up: {{ query }}"})).record)
+    assert 0 < more.nanos < first.nanos  # the draws' prompts are their own
+    assert len(judge.requests) == 2 * asked
+
+
+def test_a_journal_that_has_fewer_draws_than_are_wanted_is_gone_on_from(tmp_path):
+    model, plan = Sums(), Plan(("sums",), (Condition(),), 4)
+    for samples in (2, 4):
+        anyio.run(recorder(tmp_path, model, replace(plan, samples=samples)).record)
+    shutil.rmtree(tmp_path / "bank")
+    told = anyio.run(recorder(tmp_path, model, replace(plan, samples=6)).record)
+    assert model.given == 3 * 6
+    assert (told.done, told.total) == (3, 3)
+    assert {len(row) for row in Bank.open(tmp_path / "bank").draws.values()} == {6}
+
+
+def test_what_would_mix_two_questions_or_two_conditions_is_refused_before_anything_is_asked(tmp_path):
+    anyio.run(recorder(tmp_path, Sums()).record)
+    model, other = Sums(), numbered(tmp_path / "other.jsonl", OTHER_TEXT)
+    primed = replace(Condition(), prefill="Answer:", max_tokens=50)
+    for changed, says in (
+        ({"asked": other}, "'q0' is another one in bank .* here 'How much is 50"),
+        ({"plan": Plan(("sums",), (primed,), 8)}, "prefill '' there, 'Answer:' here.*--arm NAME"),
+        ({"plan": Plan(("sums",), (Condition(), Condition()), 8)}, "two conditions are called 'direct@0.7'"),
+    ):
+        made = recorder(tmp_path, model, **changed)
+        with pytest.raises(CallerError, match=says):
+            anyio.run(made.record)
+    made = recorder(tmp_path, model, asked=other)
+    with pytest.raises(CallerError, match="is another one"):
+        estimate(made.engine(), made.plan, made.asked, made.folder, made.calls)
+    assert model.given == 0
+    anyio.run(recorder(tmp_path, Begun(), Plan(("sums",), (replace(primed, name="primed"),), 8)).record)
+    bank = Bank.open(tmp_path / "bank")
+    assert bank.arms == (("sums", "direct@0.7"), ("sums", "primed@0.7"))
+    assert bank.manifest["conditions"]["sums primed@0.7"]["prefill"] == "Answer:"
+    with pytest.raises(CallerError, match="--arm 'a b'"):
+        Condition(name="a b")
+
+
+def test_a_model_under_another_name_is_known_by_what_it_is(tmp_path):
+    alias = {"model": "openai/gpt-4o-mini", "price": {"prompt": 1.0, "completion": 2.0}, "params": {"top_p": 0.5}}
+    settings = Settings(home=tmp_path / "home", models={"there": {**alias, "api_base": "http://localhost:1/v1"}})
+    made = recorder(tmp_path, Sums(), settings=settings)
+    engine = made.engine()
+    install(engine, {"mine": "there"})
+    assert fingerprint(engine, "mine") == "openai/gpt-4o-mini"
+    assert engine.catalog.entry("mine").params == {"top_p": 0.5}
+    assert "http://localhost:1/v1" in identity(engine, "mine", "there")
+
+
 def test_the_budget_is_hard_and_the_rest_follows_with_the_same_command(tmp_path):
     model = Sums()
     one = PRICE.cost(Usage(10, 12)) / 1e9
@@ -236,6 +349,21 @@ def test_questions_of_files_and_what_is_wrong_with_them(tmp_path):
         asked_of(str(tmp_path / "none.jsonl"))
 
 
+def test_line_ends_within_cells_and_the_marks_of_other_programs_are_read(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(b'\xef\xbb\xbfquestion,answer,kind\r\n"List:\n12\n34\nHow many?",2,number\r\n')
+    (one,) = asked_of(str(file)).questions
+    assert (one.text, one.gold) == ("List:\n12\n34\nHow many?", "2")
+    lines = tmp_path / "t.jsonl"
+    lines.write_text(
+        '\ufeff{"question": "a\u2028b\u0085c?", "answer": "d"}\r\n\r\n{"question": "e", "answer": "f"}\n', "utf-8"
+    )
+    assert [q.text for q in asked_of(str(lines)).questions] == ["a\u2028b\x85c?", "e"]
+    file.write_bytes(b"question,answer\n\xff,1\n")
+    with pytest.raises(CallerError, match="cannot be read as UTF-8"):
+        asked_of(str(file))
+
+
 def test_questions_of_another_bank_come_in_turn():
     asked = asked_of("bank:verifiers:size=2")
     assert len(asked.questions) == 24
@@ -244,11 +372,42 @@ def test_questions_of_another_bank_come_in_turn():
         asked_of("bank:verifiers:size=x")
 
 
+class Generated(list[dict[str, str]]):
+    """Questions of a generator, with its scorer."""
+
+    def score_answer(self, *, answer: str, entry: dict[str, str]) -> float:
+        return float(answer == entry["answer"])
+
+
+def create_dataset(name: str, size: int, seed: int, **settings: object) -> Generated:
+    """As reasoning-gym's, by the seed; some questions repeat themselves."""
+    numbers = [100 * seed + i // 2 for i in range(size)]
+    if name == "chain_sum":
+        return Generated({"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in numbers)
+    return Generated({"question": f"Spell a{n} backward.", "answer": f"a{n}"[::-1]} for n in numbers)
+
+
+@pytest.fixture
+def generators(monkeypatch):
+    """A stand-in for reasoning-gym, whose import takes many seconds."""
+    factory = SimpleNamespace(DATASETS={"chain_sum": None, "spell_backward": None})
+    module = SimpleNamespace(create_dataset=create_dataset, __version__="0", factory=factory)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", module)
+    monkeypatch.setitem(sys.modules, "reasoning_gym.factory", factory)
+
+
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_reasoning_gym_labels_by_its_own_scorer():
     pytest.importorskip("reasoning_gym")
-    from satisfice.core.task import Candidate
+    labelled_by_its_own_scorer()
 
+
+def test_generated_questions_are_labelled_by_their_own_scorer(generators):
+    labelled_by_its_own_scorer()
+
+
+def labelled_by_its_own_scorer():
     asked = asked_of("reasoning-gym:chain_sum,spell_backward:size=3,seed=5")
     assert len(asked.questions) == 6
     assert asked == replace(asked_of("reasoning-gym:chain_sum,spell_backward:size=3,seed=5"), scorers=asked.scorers)
@@ -258,6 +417,17 @@ def test_reasoning_gym_labels_by_its_own_scorer():
     assert not asked.right(number, Candidate("x", "1e9", "1e9"))
     with pytest.raises(UnknownName):
         asked_of("reasoning-gym:chain_sun")
+
+
+def test_the_ids_of_generated_questions_are_their_own(generators):
+    def ids(spec: str) -> dict[str, str]:
+        return {q.id: q.text for q in asked_of(f"reasoning-gym:chain_sum:{spec}").questions}
+
+    few, many, other = ids("size=3,seed=5"), ids("size=6,seed=5"), ids("size=3,seed=6")
+    assert len(few) == 3
+    assert few.items() <= many.items()  # the same questions by the same ids
+    assert not few.keys() & other.keys()
+    assert all(name.startswith("chain_sum-") for name in few)
 
 
 def test_a_unit_is_named_for_ever():

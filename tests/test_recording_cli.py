@@ -42,6 +42,12 @@ def test_without_a_terminal_nobody_says_yes(tasks, tmp_path, monkeypatch):
         (["--model", "local/smollm2", "--strategy", "reflexio"], UnknownName, "reflexion"),
         (["--model", "local/smollm2", "--verifier", "nobody"], UnknownName, "nobody"),
         (["--model", "local/smollm2", "--first", "0"], CallerError, "--first 0"),
+        (["--model", "local/smollm2", "--arm", "a b"], CallerError, "--arm 'a b'"),
+        (
+            ["--model", "local/smollm2", "--arm", "x", "--prompt", "direct", "--prompt", "chain_of_thought"],
+            CallerError,
+            "x@0.7",
+        ),
         (["--model", "=x"], CallerError, "NAME=MODEL"),
     ],
 )

@@ -50,6 +50,9 @@ def test_what_is_kept_is_redacted_before_it_is_written(tmp_path):
     assert len(rows) == 3
     assert rows[0]["query"] == "Card [redacted] of [redacted]: how much is 1 + 1?"
     assert (served.dropped, served.failed) == (0, 0)
+    assert file.stat().st_mode & 0o077 == 0
+    served(solution, task)  # after its end
+    assert served.dropped == 1
 
 
 def test_the_share_is_by_the_run_and_the_same_everywhere():
@@ -91,6 +94,22 @@ def test_labelled_requests_become_a_bank_and_the_others_do_not(tmp_path):
     assert all(not d.correct and d.key == "2" for d in wrong)  # of the others nothing is known
     again = from_runs(tmp_path / "served", {first: 1.0, second: 0.0}, tmp_path / "bank")
     assert again.draws == bank.draws
+
+
+def test_a_query_of_several_lines_is_read_back_whole(tmp_path):
+    row = {
+        "run": "r1",
+        "query": "How much\u2028is 1 + 1?",
+        "kind": "number",
+        "choices": [],
+        "topic": "",
+        "candidates": [],
+    }
+    (tmp_path / "served").mkdir()
+    text = json.dumps({**row, "answer_key": "2"}, ensure_ascii=False)
+    (tmp_path / "served" / "a.jsonl").write_text(text + "\n" + text[:20], "utf-8")  # the second was cut short
+    bank = from_runs(tmp_path / "served", {"r1": 1.0}, tmp_path / "bank")
+    assert bank.questions["r1"].text == row["query"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"], indirect=True)
@@ -140,3 +159,4 @@ def test_what_is_wrong_is_said():
         "run": "r12345678901",
         "a": ["[redacted]"],
     }
+    assert redacted({"12345678": ("12345678",)}, [re.compile(r"\d{8}")]) == {"[redacted]": ["[redacted]"]}

@@ -185,6 +185,9 @@ def test_the_file_refuses_to_be_rewritten(registry: Registry) -> None:
         "DELETE FROM log",
         "DELETE FROM versions",
         "UPDATE versions SET name=''",
+        "INSERT OR REPLACE INTO log SELECT * FROM log WHERE n = 2",
+        "INSERT OR REPLACE INTO versions SELECT * FROM versions WHERE name = 'a'",
+        "REPLACE INTO versions SELECT 'p-0', hash, name, created, 'eve', parents, bank, metrics, policy FROM versions",
     ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             db.execute(statement)
@@ -207,6 +210,53 @@ def test_tampering_shows(registry: Registry, statement: str, said: str) -> None:
     registry.move(a, "production", by="ann", why="good")
     _tampered(registry, statement)
     assert said in registry.verify()
+
+
+def test_how_a_channel_stands_is_never_told_by_a_log_that_is_not_whole(registry: Registry) -> None:
+    a, b, _ = three(registry)
+    registry.move(a, "production")
+    _tampered(registry, f"UPDATE log SET version = '{b}' WHERE what = 'promote'")
+    assert "row 4" in registry.verify()
+    for work in (registry.standing, registry.rollback, lambda: registry.move(b, "shadow")):
+        with pytest.raises(StoreError, match="not whole: row 4"):
+            work()
+
+
+def test_what_is_hashed_is_what_is_stored(registry: Registry) -> None:
+    one = registry.add(Policy(worth=1.0), metrics={"by_fold": {2: 0.1, 10: (0.2, None)}, "ä": 1e-9})
+    assert one.metrics == {"by_fold": {"2": 0.1, "10": [0.2, None]}, "ä": 1e-9}
+    assert registry.get(one.id) == one
+    registry.move(one.id, "production", evidence={"by_fold": {10: 1, 9: 2}})
+    assert registry.verify() == ""
+
+
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(registry: Registry) -> None:
+    kept = registry.add(Policy(worth=1.0)).id
+    new = Policy(worth=2.0)
+    for work in (
+        lambda: registry.add(new, metrics={"net": float("nan")}),
+        lambda: registry.add(new, metrics={"of": object()}),
+        lambda: registry.add(new, why="\ud800"),
+        lambda: registry.add(new, by="\ud800"),
+        lambda: registry.add(new, name="\ud800"),
+        lambda: registry.add(Policy(provenance={"gain": float("nan")})),
+        lambda: registry.move(kept, "shadow", evidence={"low": float("-inf")}),
+        lambda: registry.move(kept, "shadow", why="\ud800"),
+        lambda: registry.move(kept, "shadow", by="\ud800"),
+    ):
+        with pytest.raises(CallerError):
+            work()
+    assert len(registry.log()) == 1
+    assert registry.verify() == ""
+
+
+def test_one_bad_version_does_not_hide_the_others(registry: Registry) -> None:
+    a, b, _ = three(registry)
+    _tampered(registry, f"UPDATE versions SET metrics = '{{bad' WHERE id = '{b}'")
+    assert registry.get(a).name == "a"
+    with pytest.raises(StoreError, match=f"version {b} of the registry cannot be read"):
+        registry.get(b)
+    assert "cannot be read" in registry.verify()
 
 
 def test_a_changed_policy_is_not_served(registry: Registry) -> None:
@@ -287,6 +337,8 @@ def test_outcomes_are_kept_once_and_belong_to_their_trial(registry: Registry) ->
     assert not put_outcome(registry, now, Outcome("r1", "canary", 0.0))
     assert put_outcome(registry, now, Outcome("r2", "production", 0.25))
     assert [(o.run, o.value) for _, o in outcomes(registry, now)] == [("r1", 1.0), ("r2", 0.25)]
+    assert put_outcome(registry, now, Outcome("r4", "canary", 0.5, "who"))
+    assert outcomes(registry, now, 2)[0][1].key == "who"
     later = registry.move(c, "production")  # another production: another comparison
     assert later.canary == b
     assert later.trial != now.trial
@@ -351,6 +403,43 @@ def test_a_canary_that_is_not_worse_is_seldom_stopped() -> None:
 
 def test_a_canary_that_is_worse_is_stopped() -> None:
     assert _stopped(0.4, 0.7, 0.2, 600, 50) >= 0.9
+
+
+def _accounts(count: int, runs: int, lost: float = 0.0) -> tuple[float, float]:
+    """How many trials are stopped, and how many show a canary to be better, whose requests stick by account, where
+    accounts differ in how hard their questions are."""
+    from random import Random
+
+    stopped, better = 0, 0
+    for seed in range(runs):
+        dice, race = Random(seed), Race()
+        right = [dice.betavariate(2, 1) for _ in range(count)]
+        canary = [dice.random() < 0.2 for _ in range(count)]
+        for _ in range(1500):
+            i = dice.randrange(count)
+            race.add(canary[i], float(dice.random() < right[i] * (1 - lost * canary[i])), f"account {i}")
+        stopped += race.worse(0.05)
+        better += race.gain(0.05)[1] > 0
+    return stopped / runs, better / runs
+
+
+@pytest.mark.parametrize("count", [10, 30, 100])
+def test_accounts_that_differ_do_not_stop_or_promote_a_canary_that_is_the_same(count: int) -> None:
+    """Were each outcome an observation, a third of these trials would end either way."""
+    stopped, better = _accounts(count, 60)
+    assert stopped <= 0.05
+    assert better <= 0.05
+
+
+def test_a_canary_that_is_always_wrong_is_stopped_on_a_hundred_accounts() -> None:
+    assert _accounts(100, 20, lost=1.0)[0] >= 0.7
+
+
+def test_a_key_is_one_observation() -> None:
+    race = Race()
+    for key in ("x", "x", "", "", "y", "x"):
+        race.add(key == "x", 1.0, key)
+    assert (race.canaries, race.productions, race.repeats) == (1, 3, 2)
 
 
 @pytest.mark.long

@@ -381,6 +381,8 @@ def test_utility_is_a_share_of_what_is_at_stake() -> None:
     assert utility(hurt, None, 0.0, True, 0) < utility(hurt, None, 0.0, False, 0) < utility(hurt, None, 1.0, True, 0)
     assert utility({}, None, 0.7, True, 10**9) == 0.7  # nobody says what it is worth: right or wrong
     assert utility({}, 0.01, 1.0, True, 5_000_000) == pytest.approx(0.75)
+    wide = {"worth": 0.01, "wrong": 0.0, "usd": 1.0}  # a cap far above the worth: right and wrong still differ
+    assert utility(wide, None, 1.0, True, 0) - utility(wide, None, 0.0, True, 0) == pytest.approx(0.5)
 
 
 def test_work_beside_the_requests_is_bounded_and_outlives_its_failures() -> None:
@@ -417,6 +419,91 @@ async def test_a_strategy_that_nobody_knows_never_gets_to_requests(registry: Reg
         assert "self_consistencyy" in made.serving.trouble
     with pytest.raises(UnknownName):
         engine(registry)
+
+
+async def test_a_canary_that_cannot_be_read_holds_up_no_rollback(registry: Registry) -> None:
+    a, b, bad = added(registry, "a"), added(registry, "b"), added(registry, "bad", "of_a_newer_satisfice")
+    registry.move(a, "production")
+    registry.move(b, "production")
+    async with engine(registry) as made:
+        registry.move(bad, "canary", share=0.9)
+        made.serving._looked = float("-inf")
+        assert {await served(made, f"q{i}") for i in range(10)} == {f"b@{b} (production)"}
+        assert "canary: unknown strategy" in made.serving.trouble
+        registry.rollback()
+        made.serving._looked = float("-inf")
+        solution = await ask(made)
+        assert solution.policy == f"a@{a} (production)"
+        assert any("no request is served by it" in warning for warning in solution.warnings)
+        registry.retire(bad)
+        made.serving._looked = float("-inf")
+        assert (await ask(made)).warnings == ()
+    registry.move(bad, "canary", share=0.9)
+    async with engine(registry) as made:  # nor does it keep an engine from starting
+        assert await served(made) == f"a@{a} (production)"
+
+
+async def test_a_production_that_cannot_be_read_holds_up_no_canary(registry: Registry) -> None:
+    a, b, bad = added(registry, "a"), added(registry, "b"), added(registry, "bad", "of_a_newer_satisfice")
+    registry.move(a, "production")
+    async with engine(registry) as made:
+        registry.move(bad, "production")
+        registry.move(b, "canary", share=0.5)
+        made.serving._looked = float("-inf")
+        names = {await served(made, f"q{i}") for i in range(20)}
+        assert names == {f"a@{a} (production)", f"b@{b} (canary)"}
+        assert "known last goes on serving" in made.serving.trouble
+
+
+@pytest.mark.parametrize("column", ["metrics", "parents"])
+async def test_a_row_that_cannot_be_read_fails_no_request(registry: Registry, column: str) -> None:
+    a, b = added(registry, "a"), added(registry, "b")
+    registry.move(a, "production")
+    async with engine(registry) as made:
+        assert await served(made) == f"a@{a} (production)"
+        with sqlite3.connect(registry.path) as db:
+            db.execute("DROP TRIGGER versions_update")
+            db.execute(f"UPDATE versions SET {column} = '{{bad' WHERE id = ?", (b,))
+            db.execute(
+                "INSERT INTO log SELECT n + 1, at, \"by\", what, channel, ?, stage, share, why, override, '[', "
+                "hash, '' FROM log ORDER BY n DESC LIMIT 1",
+                (b,),
+            )
+        made.serving._looked = float("-inf")
+        solution = await ask(made)
+        assert solution.policy == f"a@{a} (production)"
+        assert "cannot be read" in " ".join(solution.warnings)
+
+
+async def test_a_name_may_hold_anything_and_the_version_is_still_known(registry: Registry) -> None:
+    a, b = added(registry, "fast (v2)"), added(registry, "slow (canary)@p-0")
+    registry.move(a, "production")
+    now = registry.move(b, "canary", share=0.5)
+    async with engine(registry, journal=False) as made:
+        names = {await served(made, f"q{i}") for i in range(20)}
+        assert names == {f"fast (v2)@{a} (production)", f"slow (canary)@p-0@{b} (canary)"}
+    late = "2999-01-01T00:00:00.000+00:00"
+    assert {arm_of(name, late, now) for name in names} == {"production", "canary"}
+    assert version_in("fast (v2)") == version_in(f"{a} (production)") == ""
+
+
+async def test_requests_of_one_account_are_one_outcome_of_a_trial(registry: Registry) -> None:
+    a, b = added(registry, "a"), added(registry, "b")
+    registry.move(a, "production")
+    now = registry.move(b, "canary", share=0.5)
+    async with engine(registry) as made:
+        for i in range(12):
+            solution = await ask(made, f"q{i}", sticky=f"ann {i % 3}")
+            record = await made.journal.find(solution.run_id)
+            assert "ann" not in record.spec  # a hash of it
+            await made.feedback(solution.run_id, True)
+        for i in range(4):
+            await ask(made, f"q{i}", sticky="ann 0", checks="math:reference=7", strategy="best_of_n:samples=1")
+        made.serving.background.drain(30)
+        race = made.serving.trial.race(now) if made.serving.trial else None
+    assert race is not None
+    assert race.canaries + race.productions == 3
+    assert race.repeats == 13
 
 
 async def test_batches_and_streams_are_served_too(registry: Registry) -> None:

@@ -20,7 +20,7 @@ from satisfice.core.errors import BadQuery, CallerError, ModelRefused, NoAnswer,
 from satisfice.experiments.bank import Bank, Draw, Question, Scored
 from satisfice.experiments.searching.archive import Archive, Entry
 from satisfice.experiments.searching.choosing import chances, choose, experience
-from satisfice.experiments.searching.documents import difference, digest, made, slots
+from satisfice.experiments.searching.documents import difference, digest, made, slots, warmed
 from satisfice.experiments.searching.grammar import EDITS, Grammar
 from satisfice.experiments.searching.judging import judge
 from satisfice.experiments.searching.live import live, read_tasks, split
@@ -420,6 +420,25 @@ def test_bad_tasks_are_refused_with_their_line(tmp_path: Path, line: str, says: 
     path.write_text(line)
     with pytest.raises(BadQuery, match=says):
         read_tasks(path)
+
+
+def test_tasks_hold_any_line_ends_and_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('\ufeff{"query": "a\u2028b", "gold": "c"}\r\n', "utf-8")
+    (one,) = read_tasks(path).values()
+    assert one.task.messages[0].content == "a\u2028b"
+    with pytest.raises(CallerError, match="cannot be read"):
+        read_tasks(tmp_path / "none.jsonl")
+
+
+def test_a_winner_asks_at_the_temperature_that_was_recorded() -> None:
+    asks = [{"do": "sample", "model": "a"}, {"do": "sample", "model": "b", "params": {"max_tokens": 8}}]
+    found = {"steps": [{"do": "parallel", "branches": asks}, {"do": "vote"}]}
+    warm = warmed(found, {"a": "direct@0.3", "b": "direct@1", "c": "direct@0"})
+    params = [slot.step.get("params") for slot in slots(warm) if slot.step["do"] == "sample"]
+    assert params == [{"temperature": 0.3}, {"temperature": 1.0, "max_tokens": 8}]
+    assert warmed(found, {"a": "direct", "b": "baseline"}) == found
+    assert Workflow.of(warm).to_dict()["steps"][0]["branches"][0]["params"]["temperature"] == 0.3
 
 
 # -- the command ----------------------------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ from satisfice.experiments import Bank, Draw, Question, evaluate, fit, tune
 from satisfice.experiments.bank import Scored
 from satisfice.experiments.replaying import BankTariff, Deck, run_on
 from satisfice.experiments.tuning import searching
-from satisfice.experiments.tuning.choices import FAMILIES, Choice, Space, temperature
-from satisfice.experiments.tuning.nested import content_hash
+from satisfice.experiments.tuning.choices import FAMILIES, Choice, Space
+from satisfice.experiments.tuning.nested import _policy, content_hash
 from satisfice.experiments.tuning.playing import Player, comparable, points
+from satisfice.experiments.tuning.standing import Standing, prompt_of, temperature
 from satisfice.models import ScriptedModel
 from satisfice.models.settings import Settings
 from satisfice.scheduler.engine import Engine
@@ -142,6 +143,35 @@ def test_cascades_by_pattern_do_what_the_plan_does(worth: float) -> None:
         assert mine[i] == pytest.approx(right - run.outcome.spent.usd / worth)
 
 
+@pytest.mark.parametrize("name", ["self_consistency", "best_of_n"])
+def test_the_policy_that_is_written_plays_as_the_one_that_was_measured(name: str) -> None:
+    shipped = Bank.open("small")
+    some = shipped.select(models=["local/qwen2.5-coder-0.5b"], folds=shipped.folds[:4])
+    said = {
+        (*group, d.sample_index): {"judge": Scored((0.9 if d.correct else 0.3) - 0.01 * (i % 7), 0, 0)}
+        for i, (group, row) in enumerate(some.draws.items())
+        for d in row
+    }
+    checks = ("judge",) if name == "best_of_n" else ()
+    some = Bank(some.questions, some.draws, some.manifest, verdicts=said)
+    (arm,) = some.arms
+    player, choice = Player(some, Space.of(some, None, checks), (1e-3,)), Choice(name, (arm,), (("most", 16),), *checks)
+    measured, written = player.policy(choice, some.folds), _policy(player, choice)
+    told = {"name", "provenance", "strategy"}
+    assert measured.model_dump(exclude=told) == written.model_dump(exclude=told)
+    tariff, came = BankTariff(some, dict([arm]), some, checks), []
+    for policy in (measured, written):
+        runs = []
+        for question in some.questions:
+            source = Deck.of(some, question, dict([arm]), checks).shuffled(0)
+            run = run_on(source, choice.strategy, Budget(calls=32, worth=0.0041), policy, tariff, 0)
+            assert run.outcome is not None
+            answer = run.outcome.answer.candidate if run.outcome.answer else None
+            runs.append((run.outcome.spent.calls, answer.key if answer else None))
+        came.append(runs)
+    assert came[0] == came[1]
+
+
 def test_a_fixed_vote_is_the_majority_of_so_many() -> None:
     some = bank(questions=40, draws=5)
     player = Player(some, Space.of(some), (1e-3,))
@@ -190,6 +220,63 @@ def test_every_choice_is_a_text_that_solve_takes() -> None:
 @pytest.mark.parametrize(("condition", "warm"), [("cot@0.7", 0.7), ("baseline", None), ("a@b", None), ("x@0", 0.0)])
 def test_temperatures_of_recorded_conditions(condition: str, warm: float | None) -> None:
     assert temperature(condition) == warm
+
+
+def prompted(*conditions: str, draws: int = 3, own: bool = False) -> Bank:
+    """One model under these conditions, the later ones right more often."""
+    made = {}
+    for i, condition in enumerate(conditions):
+        drawn = bank(right=(0.3 + 0.6 * i / len(conditions),), questions=32, draws=draws, seed=i)
+        made |= {(q, m, condition): row for (q, m, _), row in drawn.draws.items()}
+    told = {"conditions": {f"m0 {c}": {"prompts": {"text": "..."}} for c in conditions}} if own else {}
+    return Bank(bank(questions=32).questions, made, told)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "kept", "prompt"),
+    [
+        (("direct@0.7", "chain_of_thought@0.7"), ["direct@0.7"], ""),
+        (("direct@0.7", "direct@0.3", "chain_of_thought@1"), ["direct@0.3", "direct@0.7"], ""),
+        (("baseline", "retry"), ["baseline"], ""),
+        (("baseline@0.7", "direct@0.7"), ["direct@0.7"], ""),
+        (
+            ("chain_of_thought@0.7", "chain_of_thought@1"),
+            ["chain_of_thought@0.7", "chain_of_thought@1"],
+            "chain_of_thought",
+        ),
+    ],
+)
+def test_what_the_text_of_a_strategy_cannot_stand_for_is_left_out(
+    conditions: tuple[str, ...], kept: list[str], prompt: str
+) -> None:
+    space = Space.of(prompted(*conditions))
+    assert sorted(condition for _, condition in space.arms) == kept
+    assert space.prompt == prompt
+    for condition in set(conditions) - set(kept):
+        assert any("left out" in note and f"m0, {condition}" in note for note in space.notes)
+    assert any("requests have to be asked by the same" in note for note in space.notes) == bool(prompt)
+
+
+def test_another_prompt_is_not_what_tuning_writes() -> None:
+    """However much better it was: a live run would not ask so."""
+    better = prompted("direct@0.7", "chain_of_thought@0.7", draws=4)
+    tuned = tune(better, trials=3, parts=2, worth=1e-4)
+    plain = tune(better.select(arms=["direct@0.7"]), trials=3, parts=2, worth=1e-4)
+    assert (tuned.chosen, tuned.baseline_value) == (plain.chosen, plain.baseline_value)
+    assert any("chain_of_thought@0.7" in note for note in tuned.notes)
+    alone = tune(better.select(arms=["chain_of_thought@0.7"]), trials=3, parts=2, worth=1e-4)
+    assert alone.baseline_value > plain.baseline_value
+    assert alone.policy.provenance["prompt"] == "chain_of_thought"
+    assert str(alone.policy.provenance["made_by"]).startswith("satisfice ")
+
+
+def test_prompts_that_no_text_can_tell_apart_are_asked_for() -> None:
+    with pytest.raises(CallerError, match=r"several prompts .cot, io.*--arm"):
+        Space.of(prompted("cot", "io"))
+    assert not Standing.of([("m", "direct@0.7")]).notes({})
+    (note,) = Space.of(prompted("direct@0.7", own=True)).notes
+    assert "prompts of its own" in note
+    assert [prompt_of(c) for c in ("direct@0.7", "a@b", "batch")] == ["direct", "a@b", "batch"]
 
 
 def test_worths_are_log_uniform() -> None:

@@ -85,7 +85,7 @@ def test_it_does_so_under_a_fitted_policy() -> None:
 def test_plans_are_run_for_few_of_the_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real_run = measuring.run_on
-    monkeypatch.setattr(measuring, "run_on", lambda *a: asked.append(a) or real_run(*a))
+    monkeypatch.setattr(measuring, "run_on", lambda *a, **k: asked.append(a) or real_run(*a, **k))
     job = job_of(real(), SelfConsistency(), Budget(calls=12, worth=1e-4))
     runs = sum(map(len, measure(job).runs.values()))
     assert runs == 6 * 60
@@ -100,7 +100,7 @@ def test_plans_are_run_for_few_of_the_votes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_depends_on_these_very_draws_is_left_to_the_plan(budget: Budget, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real_run = measuring.run_on
-    monkeypatch.setattr(measuring, "run_on", lambda *a: asked.append(a) or real_run(*a))
+    monkeypatch.setattr(measuring, "run_on", lambda *a, **k: asked.append(a) or real_run(*a, **k))
     part = measure(job_of(real(10), SelfConsistency(), budget))
     assert len(asked) == sum(map(len, part.runs.values())) == 60
 

@@ -18,8 +18,9 @@ _MANY = {"Sequence", "Mapping", "tuple", "list", "dict", "Iterable"}
 LARGEST = 64 << 20  # bytes of a file that a setting names
 
 
-def parsed(text: str, name: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """`key=value,...` as settings. `kinds`: the annotations of the settings. Raises `CallerError`."""
+def parsed(text: str, name: str, kinds: Mapping[str, Any], files: bool = True) -> dict[str, Any]:
+    """`key=value,...` as settings. `kinds`: the annotations of the settings; `files`: whether "@file" is read. Raises
+    `CallerError`."""
     found: dict[str, Any] = {}
     at = 0
     while at < len(text):
@@ -30,7 +31,7 @@ def parsed(text: str, name: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
         if key[1] in found:
             raise CallerError(f"{name}: the setting {key[1]!r} stands twice")
         end = _end(text, key.end())
-        found[key[1]] = _value(text[key.end() : end], str(kinds.get(key[1], "")), f"{name}:{key[1]}")
+        found[key[1]] = _value(text[key.end() : end], str(kinds.get(key[1], "")), f"{name}:{key[1]}", files)
         at = end + 1
     return found
 
@@ -49,10 +50,12 @@ def _end(text: str, start: int) -> int:
     return after.start() if after else len(text)
 
 
-def _value(text: str, kind: str, where: str) -> Any:
+def _value(text: str, kind: str, where: str, files: bool = True) -> Any:
     if text.startswith("@@"):
         return text[1:]
     if text.startswith("@"):
+        if not files:
+            raise CallerError(f"{where}: {text[:60]!r}: what is written in a bank or a policy reads no file")
         return _of_file(text[1:], where)
     words = set(re.findall(r"\w+", kind))
     try:

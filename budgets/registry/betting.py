@@ -75,6 +75,10 @@ class Race:
     with the mean of those of production since the one before (or, where it is ahead, with the next one of production):
     differences whose mean is not below 0 where the canary is not worse. Against that is bet, with a mixture of stakes.
 
+    What is dealt to a side at random is a key (an account, say), and all requests with it follow: so a key is one
+    observation, its first outcome (Donner & Klar 2000 on trials randomised by cluster). Were each outcome one, a few
+    hard accounts on the canary's side would look like a bad canary. `repeats` counts the outcomes that were left out.
+
     `evidence` is the fortune: "not worse" is rejected at alpha when it reaches 1/alpha, at any look. `differences` are
     those that were bet on. Assumes that whether and when an outcome becomes known does not depend on what it is."""
 
@@ -82,14 +86,22 @@ class Race:
     canaries: int = 0
     productions: int = 0
     peak: float = 1.0
+    repeats: int = 0
     _logs: list[float] = field(default_factory=lambda: [0.0] * len(STAKES))
     _ahead: list[float] = field(default_factory=list)  # outcomes of the canary that have none to be compared with
     _block: list[float] = field(default_factory=list)  # those of production since the last of the canary
+    _keys: set[str] = field(default_factory=set)
 
-    def add(self, canary: bool, value: float) -> None:
-        """Takes in the next outcome. Raises ValueError for one that is not in [0, 1]."""
+    def add(self, canary: bool, value: float, key: str = "") -> None:
+        """Takes in the next outcome, unless its key has had one ("": it stands alone). Raises ValueError for one that
+        is not in [0, 1]."""
         if not 0 <= value <= 1:
             raise ValueError(f"expected an outcome from 0 to 1, not {value}")
+        if key in self._keys:
+            self.repeats += 1
+            return
+        if key:
+            self._keys.add(key)
         if canary:
             self.canaries += 1
             self._ahead.append(value)

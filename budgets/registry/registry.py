@@ -11,7 +11,6 @@ version may be promoted is judged by `experiments.promoting`; what is written he
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...core.errors import BadSettings, CallerError, RegistryConflict, StoreError, UnknownName
 from ...core.sqlite_errors import as_store_error
 from . import sql
-from .versions import MAIN, STAGES, Entry, Standing, Version, broken, canonical, hash_of, id_of, standing_of
+from .versions import MAIN, STAGES, Entry, Standing, Version, as_stored, broken, content_of, hash_of, id_of
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -48,11 +47,13 @@ class Registry:
     def get(self, name: str) -> Version:
         """The version with this id, or the only one whose id begins so, or the newest of that name. Raises
         `UnknownName`."""
+        exact = self.reading(lambda db: sql.versions(db, "id = ?", name)) if self.path.exists() else []
+        if exact:  # whatever is amiss with other versions
+            return exact[0]
         found = self.versions()
-        exact = [one for one in found if one.id == name]
         begun = [one for one in found if len(name) > 2 and one.id.startswith(name)]
         named = [one for one in found if one.name == name][-1:]
-        hits = exact or (begun if len(begun) == 1 else []) or named
+        hits = (begun if len(begun) == 1 else []) or named
         if not hits:
             if len(begun) > 1:
                 raise UnknownName.of("policy version", name, (one.id for one in begun))
@@ -64,8 +65,9 @@ class Registry:
         return self.reading(sql.log) if self.path.exists() else []
 
     def standing(self, channel: str = MAIN) -> Standing:
-        """How the channel stands."""
-        return standing_of(self.log(), channel)
+        """How the channel stands. Raises `StoreError` where the log is not whole (`verify`): what it says is not what
+        was done."""
+        return self.reading(lambda db: sql.standing(db, channel)) if self.path.exists() else Standing(channel)
 
     def channels(self) -> list[str]:
         """The channels in which anything was done, MAIN first."""
@@ -74,7 +76,11 @@ class Registry:
     def verify(self) -> str:
         """What is wrong with the log or with a version, in words; "" where nothing is."""
         wrong = broken(self.log())
-        for one in self.versions():
+        try:
+            found = self.versions()
+        except StoreError as error:
+            return wrong or str(error)
+        for one in found:
             if not wrong and id_of(one.hash) != one.id:
                 wrong = f"version {one.id} does not have the id of its hash"
             try:
@@ -96,16 +102,17 @@ class Registry:
         why: str = "",
     ) -> Version:
         """Adds a policy as a draft. The same content again is the same version, as it was added first. `name`: "" is
-        the policy's own; `metrics`: None is what its provenance says of its improvement. Raises `CallerError`, and
-        `UnknownName` for a parent that is not there."""
-        content = hash_of(policy)
+        the policy's own; `metrics`: None is what its provenance says of its improvement. Raises `CallerError`, also for
+        what is no JSON, and `UnknownName` for a parent that is not there."""
+        text, content = content_of(policy), hash_of(policy)
         bank = next(
             (str(policy.provenance[k]) for k in ("bank_hash", "questions_hash") if policy.provenance.get(k)), ""
         )
-        text = canonical(policy.model_dump(mode="json"))
         found = tuple(self.get(parent).id for parent in parents)
-        facts = dict(metrics or {k: v for k, v in policy.provenance.items() if k.startswith("improvement")})
-        one = Version(id_of(content), content, name or policy.name, _now(), by, found, bank, facts, text)
+        said = metrics or {k: v for k, v in policy.provenance.items() if k.startswith("improvement")}
+        facts, reason = as_stored(dict(said), "metrics"), _reason(why)
+        name, by = as_stored([name or policy.name, by], "its name, or who adds it,")
+        one = Version(id_of(content), content, name, _now(), by, found, bank, facts, text)
 
         def work(db: sqlite3.Connection) -> Version:
             there = sql.versions(db, "id = ?", one.id)
@@ -114,7 +121,7 @@ class Registry:
                     raise StoreError(f"two policies have the id {one.id}: change one of them a little")
                 return there[0]
             sql.put_version(db, one)
-            sql.append(db, Entry(0, one.created, by, "add", "", one.id, "draft", why=_reason(why), evidence=facts))
+            sql.append(db, Entry(0, one.created, by, "add", "", one.id, "draft", why=reason, evidence=facts))
             return one
 
         return self.writing(work)
@@ -208,10 +215,11 @@ class Registry:
         expect: Standing | None,
         allowed: Callable[[Standing], None],
     ) -> Standing:
-        entry = replace(facts, evidence=json.loads(canonical(dict(evidence or {}))))
+        as_stored([facts.by, facts.channel], "who does it, or in which channel,")
+        entry = replace(facts, evidence=as_stored(dict(evidence or {}), "evidence"))
 
         def work(db: sqlite3.Connection) -> Standing:
-            now = standing_of(sql.log(db), entry.channel)
+            now = sql.standing(db, entry.channel)
             if expect is not None and expect.n != now.n:
                 raise RegistryConflict(
                     f"channel {entry.channel!r} has changed meanwhile: production is {now.production or 'none'}, "
@@ -258,4 +266,5 @@ def _now() -> str:
 def _reason(why: str) -> str:
     if not isinstance(why, str) or len(why) > LONGEST:
         raise CallerError(f"reason: expected a text of at most {LONGEST:,} characters")
+    as_stored(why, "the reason")
     return why

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...core.errors import StoreError
 from ...core.sqlite_errors import as_store_error
-from .versions import GENESIS, Entry, Version
+from .versions import GENESIS, MAIN, Entry, Standing, Version, broken, canonical, standing_of
 
 SCHEMA = 1
 PATIENCE = 10.0  # seconds that a lock of another process is waited for
@@ -54,6 +54,7 @@ _TABLES = (
         run TEXT NOT NULL,
         arm TEXT NOT NULL CHECK (arm IN ('canary', 'production')),
         value REAL NOT NULL CHECK (value BETWEEN 0 AND 1),
+        key TEXT NOT NULL DEFAULT '',
         at TEXT NOT NULL,
         UNIQUE (channel, trial, run)
     )""",
@@ -69,6 +70,16 @@ _TABLES = (
         f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN {_ONCE}; END"
         for table in ("versions", "log", "outcomes")
         for verb in ("UPDATE", "DELETE")
+    ),
+    # INSERT OR REPLACE deletes what is there without asking the triggers of DELETE.
+    *(
+        f"CREATE TRIGGER {table}_insert BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {there}) BEGIN {_ONCE}; END"
+        for table, there in (
+            ("versions", "id = NEW.id OR hash = NEW.hash OR rowid = NEW.rowid"),
+            ("log", "n = NEW.n"),
+            ("outcomes", "id = NEW.id OR (channel = NEW.channel AND trial = NEW.trial AND run = NEW.run)"),
+        )
     ),
 )
 _VERSION = ("id", "hash", "name", "created", "by", "parents", "bank", "metrics", "policy")
@@ -170,17 +181,26 @@ def put_version(db: sqlite3.Connection, one: Version) -> None:
     marks = ", ".join("?" * len(_VERSION))
     db.execute(
         f"INSERT INTO versions ({names(_VERSION)}) VALUES ({marks})",
-        (*values, json.dumps(dict(one.metrics)), one.text),
+        (*values, canonical(dict(one.metrics)), one.text),
     )
 
 
 def versions(db: sqlite3.Connection, where: str = "1", *values: str) -> list[Version]:
-    """The versions of which this holds, oldest first."""
+    """The versions of which this holds, oldest first. Raises `StoreError` for rows that cannot be read."""
     found = db.execute(f"SELECT {names(_VERSION)} FROM versions WHERE {where} ORDER BY rowid", values)
-    return [
-        Version(i, h, name, created, by, tuple(json.loads(parents)), bank, json.loads(metrics), text)
-        for i, h, name, created, by, parents, bank, metrics, text in found
-    ]
+    return [_version(*row) for row in found]
+
+
+def _version(
+    i: str, h: str, name: str, created: str, by: str, parents: str, bank: str, metrics: str, text: str
+) -> Version:
+    try:
+        made, facts = tuple(json.loads(parents)), json.loads(metrics)
+        if not isinstance(facts, dict) or not all(isinstance(one, str) for one in (*made, name, h, text)):
+            raise ValueError("not the kinds of values that belong there")
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"version {i} of the registry cannot be read: {error}", id=str(i)) from error
+    return Version(i, h, name, created, by, made, bank, facts, text)
 
 
 def append(db: sqlite3.Connection, entry: Entry) -> Entry:
@@ -188,7 +208,7 @@ def append(db: sqlite3.Connection, entry: Entry) -> Entry:
     last = db.execute("SELECT n, hash FROM log ORDER BY n DESC LIMIT 1").fetchone() or (0, None)
     row = replace(entry, n=last[0] + 1).sealed(last[1] or GENESIS)
     values = [getattr(row, name) for name in _ENTRY]
-    values[_ENTRY.index("evidence")] = json.dumps(dict(row.evidence))
+    values[_ENTRY.index("evidence")] = canonical(dict(row.evidence))
     values[_ENTRY.index("override")] = int(row.override)
     db.execute(f"INSERT INTO log ({names(_ENTRY)}) VALUES ({', '.join('?' * len(_ENTRY))})", values)
     return row
@@ -200,11 +220,21 @@ def log(db: sqlite3.Connection) -> list[Entry]:
     for row in db.execute(f"SELECT {names(_ENTRY)} FROM log ORDER BY n"):
         facts = dict(zip(_ENTRY, row, strict=True))
         try:
-            facts["evidence"], facts["override"] = json.loads(facts["evidence"]), bool(facts["override"])
-        except ValueError as error:
+            facts["evidence"], facts["override"] = dict(json.loads(facts["evidence"])), bool(facts["override"])
+        except (TypeError, ValueError) as error:
             raise StoreError(f"row {facts['n']} of the registry's log cannot be read: {error}") from error
         found.append(Entry(**facts))
     return found
+
+
+def standing(db: sqlite3.Connection, channel: str = MAIN) -> Standing:
+    """How the channel stands by a log that is whole. Raises `StoreError` for one that is not: who follows it, or builds
+    on it, would do what nobody decided."""
+    entries = log(db)
+    if wrong := broken(entries):
+        text = f"the registry's log is not whole: {wrong}: put a copy of the file back, or begin another registry"
+        raise StoreError(text)
+    return standing_of(entries, channel)
 
 
 def newest(db: sqlite3.Connection) -> int:

@@ -10,17 +10,19 @@ from datetime import UTC, datetime
 
 from . import sql
 from .registry import Registry
-from .versions import Standing, standing_of
+from .versions import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one request of a trial was worth: `value` is its net utility, scaled to 0 (the worst that can be) to 1 (the
-    best); `arm` is "canary" or "production"."""
+    best); `arm` is "canary" or "production". `key`: by what the request stuck to its policy, as all requests with it
+    did; "" for a request that stands alone."""
 
     run: str
     arm: str
     value: float
+    key: str = ""
 
 
 def put_outcome(registry: Registry, standing: Standing, outcome: Outcome) -> bool:
@@ -29,13 +31,16 @@ def put_outcome(registry: Registry, standing: Standing, outcome: Outcome) -> boo
     `StoreError`."""
 
     def work(db: sqlite3.Connection) -> bool:
-        now = standing_of(sql.log(db), standing.channel)
+        now = sql.standing(db, standing.channel)
         if now.trial != standing.trial or not now.trial:
             return False
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        row = (standing.channel, standing.trial, outcome.run, outcome.arm, outcome.value, at)
-        insert = "INSERT OR IGNORE INTO outcomes (channel, trial, run, arm, value, at) VALUES (?, ?, ?, ?, ?, ?)"
-        return db.execute(insert, row).rowcount == 1
+        which = (standing.channel, standing.trial, outcome.run)
+        if db.execute("SELECT 1 FROM outcomes WHERE channel = ? AND trial = ? AND run = ?", which).fetchone():
+            return False
+        insert = "INSERT INTO outcomes (channel, trial, run, arm, value, key, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        db.execute(insert, (*which, outcome.arm, outcome.value, outcome.key, at))
+        return True
 
     return registry.writing(work)
 
@@ -44,7 +49,7 @@ def outcomes(registry: Registry, standing: Standing, after: int = 0) -> list[tup
     """The outcomes of the trial with their numbers, those above `after`, in the order in which they came."""
     if not standing.trial:
         return []
-    select = "SELECT id, run, arm, value FROM outcomes WHERE channel = ? AND trial = ? AND id > ? ORDER BY id"
+    select = "SELECT id, run, arm, value, key FROM outcomes WHERE channel = ? AND trial = ? AND id > ? ORDER BY id"
     values = (standing.channel, standing.trial, after)
     return registry.reading(lambda db: [(row[0], Outcome(*row[1:])) for row in db.execute(select, values)])
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ...core.errors import StoreError
+from ...core.errors import CallerError, StoreError
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -25,9 +25,25 @@ def canonical(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def as_stored(data: Any, what: str) -> Any:
+    """Data as it comes back from the file: keys are texts, tuples are lists. What is hashed is this, as a key that is a
+    number is sorted elsewhere than its text. Raises `CallerError` for what is no JSON, as NaN is, or no UTF-8."""
+    try:
+        plain = json.loads(json.dumps(data, allow_nan=False))
+        canonical(plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CallerError(f"{what} cannot be kept in a policy registry: {error}") from error
+    return plain
+
+
+def content_of(policy: Policy) -> str:
+    """The canonical JSON of a policy. Raises `CallerError` where it has none."""
+    return canonical(as_stored(policy.model_dump(mode="json"), f"policy {policy.name!r:.60}"))
+
+
 def hash_of(policy: Policy) -> str:
-    """The content hash of a policy: SHA-256 of its canonical JSON, in hex."""
-    return sha256(canonical(policy.model_dump(mode="json")).encode()).hexdigest()
+    """The content hash of a policy: SHA-256 of its canonical JSON, in hex. Raises `CallerError` where it has none."""
+    return sha256(content_of(policy).encode()).hexdigest()
 
 
 def id_of(content: str) -> str:
@@ -111,7 +127,11 @@ def broken(entries: Iterable[Entry]) -> str:
     for entry in entries:
         if entry.n != expected:
             return f"row {expected} is missing"
-        if entry.previous != previous or entry.digest() != entry.hash:
+        try:
+            same = entry.previous == previous and entry.digest() == entry.hash
+        except (TypeError, ValueError):  # bytes, say, where a text was
+            same = False
+        if not same:
             return f"row {entry.n} is not as it was written, or a row before it was taken away"
         previous, expected = entry.hash, expected + 1
     return ""

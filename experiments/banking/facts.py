@@ -14,6 +14,8 @@ from .records import Draw
 if TYPE_CHECKING:
     from ..bank import Bank
 
+UNLIKE = 1.02  # times as dear as another draw of the same length: not the same price
+
 
 def info(bank: Bank) -> dict[str, Any]:
     """The facts of `Bank.info`."""
@@ -44,7 +46,8 @@ def info(bank: Bank) -> dict[str, Any]:
         "near_duplicates": [list(group) for group in splitting.duplicates(bank)],
     }
     clash = splitting.clash(bank)
-    return {**facts, "clash": list(clash) if clash else None, "warnings": list(_warnings(facts, clash))}
+    warnings = [*_warnings(facts, clash), *mixed_prices(bank)]
+    return {**facts, "clash": list(clash) if clash else None, "warnings": warnings}
 
 
 def constant(bank: Bank) -> list[str]:
@@ -59,6 +62,24 @@ def constant(bank: Bank) -> list[str]:
                 least[name] = min(scored.score, least.get(name, scored.score))
                 most[name] = max(scored.score, most.get(name, scored.score))
     return sorted(name for name, count in counts.items() if count > 1 and least[name] == most[name])
+
+
+def mixed_prices(bank: Bank) -> list[str]:
+    """In words, of each model whose draws of the same length cost differently: an example."""
+    costs: dict[tuple[str, int, int], tuple[int, int]] = {}
+    for (_, model, _), row in bank.draws.items():
+        for draw in row:
+            if draw.nanos is not None and draw.prompt_tokens is not None and draw.completion_tokens is not None:
+                place = (model, draw.prompt_tokens, draw.completion_tokens)
+                low, high = costs.get(place, (draw.nanos, draw.nanos))
+                costs[place] = min(low, draw.nanos), max(high, draw.nanos)
+    found: dict[str, str] = {}
+    for (model, prompt, completion), (low, high) in sorted(costs.items()):
+        if high > max(low + 2, UNLIKE * low):
+            text = f"draws of {prompt} + {completion} tokens cost ${low / 1e9:.3g} and ${high / 1e9:.3g}"
+            way = "`bank merge --reprice MODEL=IN/OUT` sets one price"
+            found.setdefault(model, f"mixed prices of {model}: {text} (or cached input): {way}")
+    return list(found.values())
 
 
 def _warnings(facts: Mapping[str, Any], clash: tuple[str, str] | None) -> Iterable[str]:

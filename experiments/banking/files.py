@@ -42,7 +42,7 @@ def read(file: Path, *, requests: Path | None = None, scorer: str = "") -> Read:
             return inspect_logs.read(file, scorer)
         if file.suffix not in (".parquet", ".csv", ".jsonl"):
             raise CallerError(f"{file.name}: expected {SUFFIXES}", file=str(file))
-        rows = list({".parquet": _parquet, ".csv": _csv, ".jsonl": lines}[file.suffix](file))
+        rows = list({".parquet": _parquet, ".csv": csv_rows, ".jsonl": lines}[file.suffix](file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StoreError(f"cannot read {file}: {error}", path=str(file)) from error
     if rows and "custom_id" in rows[0] and "response" in rows[0]:
@@ -95,14 +95,17 @@ def _parquet(file: Path) -> list[Row]:
     return rows
 
 
-def _csv(file: Path) -> Iterator[Row]:
+def csv_rows(file: Path) -> Iterator[Row]:
+    """The rows of a CSV file with a header; quoted cells may hold line ends. Raises `OSError`, `UnicodeDecodeError`
+    and `csv.Error`."""
     with file.open(encoding="utf-8-sig", newline="") as stream:
         yield from csv.DictReader(stream)
 
 
 def lines(file: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file of JSON lines. Raises `CallerError`, naming the line."""
-    for i, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    # not splitlines: JSON may hold what Unicode takes for the end of a line, such as U+2028
+    for i, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -120,7 +123,7 @@ def golds(file: Path) -> dict[str, str]:
     try:
         if file.suffix not in (".csv", ".jsonl"):
             raise CallerError(f"{file.name}: gold answers come as .csv or .jsonl", file=str(file))
-        rows = list((_csv if file.suffix == ".csv" else lines)(file))
+        rows = list((csv_rows if file.suffix == ".csv" else lines)(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StoreError(f"cannot read {file}: {error}", path=str(file)) from error
     found: dict[str, str] = {}

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...budgets.prices import Price
 from ...core.errors import CallerError, UnknownName
 from . import splitting
-from .appending import unlike
+from .appending import ASKED, same_conditions, unlike
 from .records import Draw, Group, Place, Question, RecordedRun, Scored
-from .repricing import models_of, renamed_models, repriced, repriced_run
+from .repricing import models_of, renamed_models, repriced_bank
 
 if TYPE_CHECKING:
     from ..bank import Bank
 
 T = TypeVar("T", Draw, RecordedRun)
+# Of the manifests: the mappings that the union keeps.
+KEPT = ("models", "prices", *ASKED)
 
 
 def merge(banks: Sequence[Bank], *, rename: Mapping[str, str], reprice: Mapping[str, Price]) -> Bank:
@@ -25,10 +27,12 @@ def merge(banks: Sequence[Bank], *, rename: Mapping[str, str], reprice: Mapping[
     golds do not differ, whatever their ids; the first one's id and fold stay. A draw that stands in two banks alike
     (model, arm, sample index and all it holds) is kept once; another draw at a taken index gets the next free one;
     recorded runs likewise. `rename` gives models of every bank but the first another name, `reprice` bills all draws
-    of a model anew by their tokens (those without lose their cost). The manifest's `merged` counts all of it.
+    of a model anew by their tokens (those without lose their cost), before any are compared. The manifest keeps how
+    draws and runs were asked for (`conditions`, `run_settings`), and its `merged` counts all of it.
 
-    Raises `CallerError` for fewer than two banks, for one name with two fingerprints or two prices, and for a verdict
-    that two banks tell differently on the same draw; `UnknownName` for a model that no bank has.
+    Raises `CallerError` for fewer than two banks, for one name with two fingerprints or two prices, for one arm or
+    strategy that was recorded in two ways, and for a verdict that two banks tell differently on the same draw;
+    `UnknownName` for a model that no bank has.
     """
     from ..bank import Bank
 
@@ -39,13 +43,11 @@ def merge(banks: Sequence[Bank], *, rename: Mapping[str, str], reprice: Mapping[
     manifest = _manifest(renamed, reprice)
     made = _Union()
     for bank in renamed:
-        made.add(bank)
+        # billed alike first: the same draw under two prices is still the same draw
+        made.add(repriced_bank(bank, reprice) if reprice else bank)
     questions = _together(made.questions, made.counts)
     draws = {group: tuple(sorted(row, key=lambda d: d.sample_index)) for group, row in made.draws.items()}
     runs = {place: tuple(sorted(found, key=lambda r: r.run)) for place, found in made.runs.items()}
-    if reprice:
-        draws = {g: tuple(repriced(draw, reprice.get(g[1])) for draw in row) for g, row in draws.items()}
-        runs = {place: tuple(repriced_run(run, reprice) for run in found) for place, found in runs.items()}
     manifest["merged"] = {"banks": [_source(bank) for bank in banks], **made.counts}
     return Bank(questions, draws, manifest, None, dict(made.verdicts), runs)
 
@@ -73,9 +75,11 @@ class _Union:
         for place, said in bank.verdicts.items():
             there = self.verdicts[places[place]]
             for name, scored in said.items():
-                if there.setdefault(name, scored) != scored:
+                known = there.setdefault(name, scored)
+                # the same words at another price are the same verdict; the first bank's price stands
+                if (known.score, known.tokens) != (scored.score, scored.tokens):
                     raise CallerError(
-                        f"verifier {name!r} scored one draw twice and differently, {there[name].score} and "
+                        f"verifier {name!r} scored one draw twice and differently, {known.score} and "
                         f"{scored.score}: {places[place]}. Record it under another name",
                         verifier=name,
                     )
@@ -156,18 +160,17 @@ def _manifest(banks: Sequence[Bank], reprice: Mapping[str, Price]) -> dict[str, 
         model: {"prompt": p.prompt, "completion": p.completion, "source": p.source} for model, p in reprice.items()
     }
     for bank in banks:
-        own = {
-            name: dict(found) for name in ("models", "prices") if isinstance(found := bank.manifest.get(name), Mapping)
-        }
+        own = {name: dict(found) for name in KEPT if isinstance(found := bank.manifest.get(name), Mapping)}
         own["prices"] = {**own.get("prices", {}), **{m: p for m, p in priced.items() if m in models_of(bank)}}
         try:
             unlike(manifest, own, "a bank before it")
+            same_conditions(manifest, own, "a bank before it", advice="They stay in banks of their own")
         except CallerError as error:
             hint = "--rename OLD=NEW renames it in all banks but the first; --reprice MODEL=IN/OUT bills all alike"
             raise CallerError(f"bank {bank.path or 'in memory'}: {error}. {hint}", **error.details) from None
         for name, found in own.items():
             for model, facts in found.items():
-                manifest[name].setdefault(model, facts)
+                manifest.setdefault(name, {}).setdefault(model, facts)
         licences += [str(bank.manifest.get("licence") or "unknown")]
     return {**manifest, "licence": " AND ".join(dict.fromkeys(licences))}
 

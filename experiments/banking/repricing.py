@@ -34,6 +34,9 @@ def renamed_models(bank: Bank, rename: Mapping[str, str]) -> Bank:
     for part in ("models", "prices"):
         if isinstance(manifest.get(part), Mapping):
             manifest[part] = {name(model): facts for model, facts in manifest[part].items()}
+    if isinstance(manifest.get("conditions"), Mapping):  # of "MODEL ARM"
+        parts = ((place.rpartition(" "), told) for place, told in manifest["conditions"].items())
+        manifest["conditions"] = {f"{name(model)} {arm}": told for (model, _, arm), told in parts}
     return replace(
         bank,
         draws={(q, name(m), a): row for (q, m, a), row in bank.draws.items()},
@@ -45,6 +48,13 @@ def renamed_models(bank: Bank, rename: Mapping[str, str]) -> Bank:
 
 def _bill(price: Price, prompt: int | None, completion: int | None) -> int | None:
     return None if prompt is None or completion is None else price.cost(Usage(prompt, completion))
+
+
+def repriced_bank(bank: Bank, prices: Mapping[str, Price]) -> Bank:
+    """The bank with its draws and runs billed anew by their tokens where `prices` (by model) says so."""
+    draws = {g: tuple(repriced(draw, prices.get(g[1])) for draw in row) for g, row in bank.draws.items()}
+    runs = {place: tuple(repriced_run(run, prices) for run in found) for place, found in bank.runs.items()}
+    return replace(bank, draws=draws, runs=runs)
 
 
 def repriced(draw: Draw, price: Price | None) -> Draw:

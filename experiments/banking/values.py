@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+MOST = 2**63  # a bank's amounts are 64-bit integers
+
 
 class BadRow(Exception):
     """What is wrong with one row; whoever knows the row's number says it."""
@@ -47,10 +49,10 @@ def real(raw: Mapping[str, Any], name: str, *, negative: bool = False) -> float 
 
 
 def whole(raw: Mapping[str, Any], name: str) -> int | None:
-    """A whole number of at least 0, or None. Raises `BadRow`."""
+    """A whole number from 0 to what a bank's column holds, or None. Raises `BadRow`."""
     number = real(raw, name)
-    if number is not None and number != int(number):
-        raise BadRow(f"{name}={raw.get(name)!r}: expected a whole number")
+    if number is not None and (number != int(number) or number >= MOST):
+        raise BadRow(f"{name}={raw.get(name)!r}: expected a whole number below 2^63")
     return None if number is None else int(number)
 
 

@@ -13,7 +13,7 @@ from .comparing import Became, Comparison, changes
 from .page import inline, render
 from .picture import short
 from .saving import jsonable, made_folder, rendered, write
-from .style import BLACK, DARK, GREY, PAPER, Unit, dollars, priced, pyplot
+from .style import BLACK, DARK, GREY, Unit, blank, dollars, paper, priced, settle
 
 MOST = 20  # topics of the picture
 LISTED = 200  # questions of the page; the JSON has all
@@ -31,13 +31,11 @@ def save_comparison(
 ) -> dict[str, Path]:
     """Writes compare.html (works offline), compare.json and compare.png and .svg into the folder `out`; replies
     name -> file. `texts`: of questions, to show beside their names. Raises `MissingExtra`, `StoreError`."""
-    folder, plot = made_folder(out), pyplot()
-    with plot.rc_context(PAPER):
+    folder = made_folder(out)
+    with paper():
         figure = picture(found)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        settle(figure)
         files = {f"compare.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
-        plot.close(figure)
     svg = files["compare.svg"].decode()
     files["compare.html"] = page(found, svg, command, texts).encode()
     files["compare.json"] = (json.dumps(jsonable(found.to_dict()), indent=1, allow_nan=False) + "\n").encode()
@@ -97,13 +95,11 @@ def amount(found: Interval, how: Unit) -> str:
 def picture(found: Comparison) -> Any:
     """Left: the difference in accuracy, overall and by topic, with paired intervals. Right: what each question cost
     under either, by what became of it; left out where dollars are not known."""
-    plot = pyplot()
     topics = [t for t in found.topics if t.interval][:MOST]
     priced = any(all(u > 0 for u in one.usd) for one in found.each)
     high = max(2.6, 0.17 * (len(topics) + 2) + 0.8)
-    figure, axes = plot.subplots(
-        1, 1 + priced, figsize=(6.8 if priced else 3.4, high), layout="constrained", squeeze=False
-    )
+    figure = blank(6.8 if priced else 3.4, high)
+    axes = figure.subplots(1, 1 + priced, squeeze=False)
     _forest(axes[0, 0], found, topics)
     if priced:
         _costs(axes[0, 1], found)

@@ -9,7 +9,7 @@ from typing import Any
 from ..intervals import clustered, wilson
 from .picture import short
 from .series import Axis, Curves, Point, Series
-from .style import DARK, GREY, HATCHES, STOPS, ink, pyplot, unit, worths
+from .style import DARK, GREY, HATCHES, STOPS, blank, ink, unit, worths
 
 ACROSS = 3
 MOST = 12  # panels of a picture
@@ -35,19 +35,11 @@ def by_topic(curves: Curves, axis: Axis) -> Any | None:
     drawn = [s for s in drawn if any(p.row.each for p in s.points)]
     if len(topics) < 2 or not drawn:
         return None
-    plot = pyplot()
     across = min(ACROSS, len(topics))
     down = ceil(len(topics) / across)
     rows = ceil(len(drawn) / _columns(drawn))
-    figure, grid = plot.subplots(
-        down,
-        across,
-        figsize=(WIDTH, 1.55 * down + 0.3 + 0.15 * rows),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = blank(WIDTH, 1.55 * down + 0.3 + 0.15 * rows)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     how = unit(curves, axis)
     for panel, (topic, questions) in zip(grid.flat, topics, strict=False):
         for series in drawn:
@@ -154,10 +146,9 @@ def reliability(curves: Curves) -> Any | None:
     shown = [(s, point) for s, point in own if point.row.reliability][:MOST]
     if not shown:
         return None
-    plot = pyplot()
     across = min(ACROSS, len(shown))
     down = ceil(len(shown) / across)
-    figure = plot.figure(figsize=(WIDTH * max(across, 2) / ACROSS, 2.7 * down), layout="constrained")
+    figure = blank(WIDTH * max(across, 2) / ACROSS, 2.7 * down)
     grid = figure.add_gridspec(2 * down, across, height_ratios=[4, 1] * down)
     for i, (series, point) in enumerate(shown):
         row, column = divmod(i, across)
@@ -202,9 +193,9 @@ def money(curves: Curves) -> Any | None:
     spent = [(s, points) for s, points in spent if points]
     if not spent:
         return None
-    plot = pyplot()
     bars = sum(len(points) for _, points in spent)
-    figure, axes = plot.subplots(figsize=(WIDTH, 0.15 * bars + 0.22 * len(spent) + 0.9), layout="constrained")
+    figure = blank(WIDTH, 0.15 * bars + 0.22 * len(spent) + 0.9)
+    axes = figure.subplots()
     reasons = _reasons([p for _, points in spent for p in points])
     how, y = unit(curves, "usd"), 0.0
     places: list[float] = []

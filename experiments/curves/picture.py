@@ -9,7 +9,7 @@ from typing import Any
 
 from .labels import Box, place, sampled
 from .series import Axis, Curves, Point, Series, frontier
-from .style import BLACK, DARK, FIXED, Ink, Unit, ink, pyplot, unit
+from .style import BLACK, DARK, FIXED, Ink, Unit, blank, ink, settle, unit
 
 SIZE = (3.4, 2.75)  # inches: one column of a two-column paper
 MOST = 14  # labels, beyond which the lesser baselines go without
@@ -33,8 +33,8 @@ class _Drawing:
 
 def accuracy_spend(curves: Curves, axis: Axis, log: bool = True) -> Any:
     """A matplotlib figure of accuracy against spend on this axis. Raises `MissingExtra`."""
-    plot = pyplot()
-    figure, axes = plot.subplots(figsize=SIZE, layout="constrained")
+    figure = blank(*SIZE)
+    axes = figure.subplots()
     drawing = _Drawing(curves, axis, axes, unit(curves, axis))
     drawn = [s for s in curves.series if s.on(axis)]
     axes.grid(True, which="major")
@@ -45,8 +45,7 @@ def accuracy_spend(curves: Curves, axis: Axis, log: bool = True) -> Any:
     axes.set_ylabel("share right")
     _limits(drawing, drawn, log)
     levels = _levels(drawing)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    settle(figure)
     _labels(drawing, drawn, levels)
     return figure
 

@@ -18,7 +18,7 @@ from .page import page
 from .panels import by_topic, money, reliability
 from .picture import accuracy_spend
 from .series import AXES, Axis, Curves, Point, Series, curves_of, frontier
-from .style import PAPER, pyplot
+from .style import paper, settle
 
 TITLES = {
     "topics": "Topic by topic",
@@ -41,9 +41,8 @@ def save(report: Report, out: str | Path, *, axis: Axis | None = None, command: 
     if axis is not None and axis not in curves.axes:
         raise CallerError(f"this report does not know {axis}: draw {' or '.join(curves.axes)}")
     folder, main = made_folder(out), axis or curves.axes[0]
-    plot = pyplot()
     files: dict[str, bytes] = {}
-    with plot.rc_context(PAPER):
+    with paper():
         drawn = {
             "accuracy-spend": accuracy_spend(curves, main),
             "topics": by_topic(curves, main),
@@ -52,10 +51,8 @@ def save(report: Report, out: str | Path, *, axis: Axis | None = None, command: 
         }
         for name, figure in drawn.items():
             if figure is not None:
-                figure.draw_without_rendering()
-                figure.set_layout_engine("none")  # laid out once for both files
+                settle(figure)  # once for both files
                 files |= {f"{name}.{kind}": rendered(figure, kind) for kind in ("png", "svg")}
-                plot.close(figure)
     further = {said: files[f"{name}.svg"].decode() for name, said in TITLES.items() if f"{name}.svg" in files}
     files["index.html"] = page(curves, command, further).encode()
     files["points.csv"] = table(curves).encode()

@@ -141,13 +141,31 @@ PAPER: Mapping[str, Any] = {
 }
 
 
-def pyplot() -> Any:
-    """matplotlib's pyplot, drawing to files. Raises `MissingExtra`."""
+def paper() -> Any:
+    """A context in which figures look as they do on paper. Raises `MissingExtra`."""
     try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot as found
+        from matplotlib import rc_context
     except ImportError:
         raise MissingExtra.of("plot", "drawing a curve") from None
-    return found
+    return rc_context(dict(PAPER))
+
+
+def blank(width: float, height: float) -> Any:
+    """An empty matplotlib figure of so many inches, laid out by its constraints. Nobody has to close it: pyplot, which
+    takes as long to import as a picture to draw, is not asked. Raises `MissingExtra`."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra.of("plot", "drawing a curve") from None
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def settle(figure: Any) -> None:
+    """Lays a figure out once and for all, so that saving it doesn't do so again."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)

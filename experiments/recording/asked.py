@@ -15,6 +15,7 @@ from typing import Any
 from ...core.errors import BadQuery, CallerError, MissingExtra, UnknownName
 from ...core.task import KINDS, Candidate, Contract
 from ..bank import Bank, Question
+from ..banking.files import csv_rows
 
 FOLDS = 10
 GYM, BANK = "reasoning-gym:", "bank:"
@@ -101,10 +102,9 @@ def _of_file(path: Path) -> Asked:
             f"--tasks {path}: there is no such file; expected a .jsonl or .csv file, {BANK}NAME or {GYM}NAME,..."
         )
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(csv_rows(path)) if path.suffix.lower() == ".csv" else _lines(path.read_text("utf-8-sig"), path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CallerError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    rows = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _lines(text, path)
     if not rows:
         raise BadQuery(f"{path}: no questions")
     questions = [_question(row, f"{path}, question {i}") for i, row in enumerate(rows, 1)]
@@ -116,7 +116,7 @@ def _of_file(path: Path) -> Asked:
 
 def _lines(text: str, path: Path) -> list[Any]:
     found = []
-    for i, line in enumerate(text.splitlines(), 1):
+    for i, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028
         if line.strip():
             try:
                 found.append(json.loads(line))
@@ -213,8 +213,9 @@ def _different(name: str, made: Iterable[Any], size: int) -> list[tuple[Question
             break
     numbers = all(_key(Contract("number"), str(e["answer"])) is not None for e in entries.values())
     kept = []
-    for i, (text, entry) in enumerate(entries.items()):
-        label = f"{name}-{i}"
+    for text, entry in entries.items():
+        # by its text: other seeds and settings make other questions, and the same one is the same in all of them
+        label = f"{name}-{sha1(text.encode()).hexdigest()[:12]}"
         gold = str(entry["answer"]).strip()
         kept.append((Question(label, name, text, gold, "number" if numbers else "text", (), fold_of(label)), entry))
     return kept

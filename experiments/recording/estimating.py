@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from ...scheduler.engine import Engine
 from ...scheduler.tariff import PriceList, price_list, quote_step
 from ...strategies.registry import strategy_of
 from ...verifiers.registry import verifier_of
-from ..banking.appending import Appender
+from ..banking.appending import Appender, Known
 from ..tables import MANIFEST
 from .asked import Asked
 from .drawing import Draws
 from .judging import Judging
+from .naming import facts_of
 from .units import Plan, task_of
 
 PROBED = 40  # questions whose prompts are priced; the others are taken to be like them
@@ -35,8 +37,11 @@ class Cost:
 
 
 def estimate(engine: Engine, plan: Plan, asked: Asked, folder: Path, calls: int) -> list[Cost]:
-    """The cost of what the bank at `folder` does not have yet. Raises as `Catalog.entry` does."""
-    known = _known(folder)
+    """The cost of what the bank at `folder` does not have yet. Raises as `Catalog.entry` does, and `CallerError` where
+    the bank has another question, model or condition by one of these names."""
+    known = Known()
+    if (folder / MANIFEST).exists():
+        known = _known(folder, facts_of(engine, plan, asked, calls), asked)
     probes = asked.questions[:PROBED]
     found: list[Cost] = []
     for model in plan.models:
@@ -91,10 +96,10 @@ def _cost(what: str, times: int, quotes: list[tuple[float, float, int]]) -> Cost
     )
 
 
-def _known(folder: Path) -> Any:
-    from ..banking.appending import Known
-
-    if not (folder / MANIFEST).exists():
-        return Known()
-    with Appender(folder) as bank:
+def _known(folder: Path, facts: Mapping[str, Any], asked: Asked) -> Known:
+    bank = Appender(folder, facts)
+    try:
+        bank.check(asked.questions)
         return bank.known()
+    finally:
+        bank.close()  # nothing is written: the facts go in with the first draws

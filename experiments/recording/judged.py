@@ -70,7 +70,7 @@ def _lines(folder: Path) -> Iterable[dict[str, Any]]:
     if not files:
         raise StoreError(f"{folder}: no served requests were recorded there", path=str(folder))
     for file in files:
-        for line in file.read_text("utf-8").splitlines():
+        for line in file.read_text("utf-8").split("\n"):  # not splitlines: JSON may hold U+2028
             try:
                 yield json.loads(line)
             except ValueError:  # the line that a crash cut short

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isgenerator
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from ...core.task import Candidate, Task
 from ...core.verdict import Verdict, Verifier, name_of
 from ...verifiers.registry import verifier_of
 from ..bank import Question, Scored
-from .units import Plan, task_of
+from .units import Plan, asked_as, task_of
 
 if TYPE_CHECKING:
     from .recorder import _Session
@@ -139,8 +139,10 @@ async def _ask(
     session: _Session, question: Question, place: Place, key: str, text: str, spec: str, judge: str
 ) -> Scored:
     engine = session.engine
+    task = task_of(question, session.recorder.plan.prompts)
     unit = "\x1f".join(("verdict", *place, f"{spec}@{judge}", key))
-    task = task_of(question, session.recorder.plan.prompts, scope=("record", unit))
+    unit = asked_as(unit, task, text, session.identities([judge]))
+    task = replace(task, scope=("record", unit))
     reading = task.contract.read(text)
     candidate = Candidate(text, reading.answer if reading else None, reading.key if reading else None)
     budget = Budget(calls=session.recorder.calls, worth=inf)

@@ -12,6 +12,7 @@ from ...core.errors import CallerError
 from ...scheduler.engine import Engine
 from ..retracing import SETTINGS
 from .asked import Asked
+from .conditions import Condition
 from .units import Plan
 
 
@@ -30,13 +31,15 @@ def install(engine: Engine, targets: Mapping[str, str]) -> None:
             entry = engine.catalog.entry(target)
             model = engine.catalog.model(target)
             engine.register(name, model, entry.price, entry.batch, entry.context)
+            same = {field: getattr(entry, field) for field in ("provider_model", "params", "max_output", "timeout")}
+            engine.catalog.revise(name, **same)
 
 
 def facts_of(engine: Engine, plan: Plan, asked: Asked, calls: int) -> dict[str, Any]:
     """What the manifest says of a recording: models, prices, prompts, source and licence."""
     names = dict.fromkeys((*plan.models, *plan.judges))
     conditions = {
-        f"{name} {c.arm}": {"prompts": dict(c.prompts), "prefill": c.prefill, "params": _params(c)}
+        f"{name} {c.arm}": {"prompts": dict(c.prompts), "prefill": c.prefill, "params": params_of(c)}
         for name in plan.models
         for c in plan.conditions
     }
@@ -51,7 +54,8 @@ def facts_of(engine: Engine, plan: Plan, asked: Asked, calls: int) -> dict[str, 
     }
 
 
-def _params(condition: Any) -> dict[str, Any]:
+def params_of(condition: Condition) -> dict[str, Any]:
+    """How a condition samples, as the manifest has it."""
     params = condition.params()
     return {"temperature": params.temperature, "max_tokens": params.max_tokens, "stop": list(params.stop)}
 
@@ -61,6 +65,13 @@ def fingerprint(engine: Engine, name: str) -> str:
     path = getattr(engine.catalog.model(name), "path", None)
     entry = engine.catalog.entry(name)
     return _sha(path) if isinstance(path, Path) else f"{entry.provider_model}"
+
+
+def identity(engine: Engine, name: str, target: str) -> list[Any]:
+    """What tells a model (`target`, known as `name`) apart from others of its name: where it is asked, and how."""
+    entry, alias = engine.catalog.entry(name), engine.settings.models.get(target)
+    kind = type(engine.catalog.model(name)).__qualname__
+    return [fingerprint(engine, name), kind, alias.api_base if alias else None, dict(entry.params)]
 
 
 @lru_cache(maxsize=16)

@@ -2,13 +2,13 @@
 
 The journal beside the bank (`BANK.recording/runs.db`) has each reply before anything is made of it. A recording that
 was interrupted, or killed, goes on from there: runs that are over are read, those that were under way are resumed, and
-nothing is asked twice.
+nothing is asked twice. A run there is known by what was asked of whom, not by names alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -21,6 +21,7 @@ from ...budgets.budget import Budget
 from ...budgets.policy import Policy
 from ...core.amounts import dollars
 from ...core.errors import BudgetError, CallerError, NoAnswer, SatisficeError
+from ...core.task import Task
 from ...core.verdict import Verifier, name_of
 from ...models.settings import Settings
 from ...scheduler.engine import Engine
@@ -34,8 +35,8 @@ from .conditions import Condition
 from .drawing import Draws
 from .harvesting import OPEN, Drawn, draws_of, is_over, lost_of, replies, run_of, was_refused
 from .judging import Judging, free_of, judge_all, score_of
-from .naming import facts_of, install
-from .units import Plan, Unit, task_of
+from .naming import facts_of, identity, install, params_of
+from .units import Plan, Unit, asked_as, task_of
 
 TENANT = "record"  # of the scope that says which unit a run in the journal is
 EVERY = 64  # units between two flushes: until then they are safe in the journal
@@ -92,6 +93,7 @@ class Recorder:
         async with self.engine() as engine:
             changes = {**facts_of(engine, self.plan, self.asked, self.calls), **self.manifest}
             with Appender(self.folder, changes) as bank:
+                bank.check(self.asked.questions)
                 try:
                     await _Session(self, engine, bank).perform()
                 finally:
@@ -121,6 +123,9 @@ def check(plan: Plan) -> None:
         raise CallerError(
             "strategies are recorded with one model: record each model's into the bank by a command of its own"
         )
+    arms = [condition.arm for condition in plan.conditions]
+    if twice := {arm for arm in arms if arms.count(arm) > 1}:
+        raise CallerError(f"two conditions are called {min(twice)!r}: record each by a command of its own, with --arm")
     if not plan.models or not (plan.strategies or (plan.conditions and plan.samples)):
         raise CallerError("nothing to record: name a model, and draws or strategies")
 
@@ -206,7 +211,8 @@ class _Session:
     ) -> None:
         progress = self.recorder.progress
         try:
-            record, rows = await self.recorded(unit.key, lambda: self._solve(unit, question, condition))
+            task, key = self._asked(unit, question, condition)
+            record, rows = await self.recorded(key, lambda: self._solve(unit, task, condition))
         except BudgetError as error:
             progress.stopped = str(error)
             return
@@ -230,6 +236,10 @@ class _Session:
             if was_refused(rows):
                 progress.stopped = f"the budget of {self.recorder.usd} dollars is spent"
                 return
+            # What the journal had may have been fewer draws than are wanted by now.
+            if not lost and (more := self._top_up(unit)) is not None and more.run > unit.run:
+                await self._unit(more, question, condition, free)
+                return
         self._done()
 
     def _add_draws(self, unit: Unit, question: Question, drawn: list[Drawn], free: tuple[Verifier, ...]) -> None:
@@ -241,17 +251,31 @@ class _Session:
         where = {(unit.model, unit.arm): [one.draw for one in drawn]}
         self.bank.add(question, draws=where, verdicts=said if free else {})
 
-    def _solve(self, unit: Unit, question: Question, condition: Condition | None) -> Any:
-        recorder, plan, scope = self.recorder, self.recorder.plan, (TENANT, unit.key)
+    def _asked(self, unit: Unit, question: Question, condition: Condition | None) -> tuple[Task, str]:
+        """The task as it is asked, and its name in the journal."""
+        recorder, plan = self.recorder, self.recorder.plan
+        if condition is None:  # a strategy may name the other models of the plan
+            task, how = task_of(question, plan.prompts), [*self.identities(plan.models), recorder.calls]
+        else:
+            task = task_of(question, condition.prompts, condition.prefill)
+            how = [*self.identities([unit.model]), params_of(condition)]
+        key = asked_as(unit.key, task, *how)
+        return replace(task, scope=(TENANT, key)), key
+
+    def identities(self, names: Iterable[str]) -> list[Any]:
+        """What the models behind these names are."""
+        targets = self.recorder.targets
+        return [[name, *identity(self.engine, name, targets.get(name, name))] for name in sorted(names)]
+
+    def _solve(self, unit: Unit, task: Task, condition: Condition | None) -> Any:
+        recorder, plan = self.recorder, self.recorder.plan
         told: dict[str, Any] = {"models": unit.model, "seed": unit.seed, "explore": False}
         if condition is None:
-            task = task_of(question, plan.prompts, scope=scope)
             budget = Budget(calls=recorder.calls, worth=inf)
             # Allowed to ask the other models of the plan too: a strategy may name them.
             told["models"] = (unit.model, *(m for m in plan.models if m != unit.model))
             return self.engine.solve(task, budget=budget, strategy=unit.arm, **told)
         count = plan.samples - unit.run
-        task = task_of(question, condition.prompts, condition.prefill, scope)
         draws = Draws(count, condition.params())
         return self.engine.solve(task, budget=Budget(calls=2 * count, worth=inf), strategy=draws, **told)
 

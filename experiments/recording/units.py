@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 from ...core.completions import Message
 from ...core.task import Task
@@ -27,7 +28,7 @@ class Unit:
 
     @property
     def key(self) -> str:
-        """Names it in the journal, and does so for ever."""
+        """Names it, and does so for ever. (In the journal with what was asked: `asked_as`.)"""
         return "\x1f".join((self.kind, self.question, self.model, self.arm, str(self.run)))
 
     @property
@@ -70,9 +71,18 @@ class Plan:
                     yield from (Unit("run", q.id, model, strategy, run) for q in questions)
 
 
-def task_of(question: Question, prompts: Mapping[str, str], prefill: str = "", scope: tuple[str, ...] = ()) -> Task:
+def asked_as(key: str, task: Task, *how: Any) -> str:
+    """The name in the journal of what is recorded as `key`: with a hash of all that is asked (`how`: JSON-ready), so
+    that another text, model or condition under the same name never gets replies that were not its own."""
+    contract = (task.contract.kind, task.contract.choices, task.contract.schema)
+    told = [[(m.role, m.content) for m in task.messages], contract, dict(task.prompts), how]
+    text = json.dumps(told, sort_keys=True, default=str)
+    return f"{key}\x1f{blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
+def task_of(question: Question, prompts: Mapping[str, str], prefill: str = "") -> Task:
     """The task as it is asked, without its gold answer."""
     bare = question.task()
     begun = (Message("assistant", prefill),) if prefill else ()
     said = (*bare.messages, *begun)
-    return Task(said, bare.contract, prompts=dict(prompts), scope=scope, label=question.id, topic=bare.topic)
+    return Task(said, bare.contract, prompts=dict(prompts), label=question.id, topic=bare.topic)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 from ...core.errors import CallerError
 from ...strategies.workflow import Workflow
 from ...strategies.workflows.caps import Caps
+from ..tuning.standing import temperature
 
 Document: TypeAlias = "dict[str, Any]"
 Steps: TypeAlias = "list[dict[str, Any]]"
@@ -114,6 +115,17 @@ def _opened(step: dict[str, Any], branches: bool) -> Steps:
         if step.get("at_least", 1) > len(step["branches"]):
             step["at_least"] = len(step["branches"])
     return [step]
+
+
+def warmed(document: Document, arms: Mapping[str, str]) -> Document:
+    """The document with the temperature of the recorded conditions (`arms`, by model: "direct@0.3") in every `sample`
+    step that says none: live it asks as it was measured."""
+    found = copied(document)
+    for step in (slot.step for slot in slots(found)):
+        warm = temperature(arms.get(step.get("model", ""), "")) if step["do"] == "sample" else None
+        if warm is not None:
+            step["params"] = {"temperature": warm, **(step.get("params") or {})}
+    return found
 
 
 def difference(before: Workflow, after: Workflow, names: tuple[str, str] = ("before", "after")) -> str:

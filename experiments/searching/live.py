@@ -31,9 +31,13 @@ SEED = 1 << 31
 
 def read_tasks(path: str | Path) -> dict[str, Question]:
     """Tasks by their ids from a file of JSON lines: {"query": ..., "gold": ..., "answer": a kind ("text"), "choices":
-    [...], "id": ...}. Raises `BadQuery` with the line."""
+    [...], "id": ...}. Raises `BadQuery` with the line, and `CallerError` where there is no such file."""
     found: dict[str, Question] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
+    try:
+        whole = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CallerError(f"{path}: the tasks cannot be read as UTF-8 text: {error}") from error
+    for number, line in enumerate(whole.split("\n"), start=1):  # not splitlines: JSON may hold U+2028
         if not line.strip():
             continue
         try:

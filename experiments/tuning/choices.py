@@ -1,24 +1,24 @@
 """Choices: the ways of answering among which tuning searches, each one text that `solve --strategy` takes.
 
-A choice names its model and, where a recorded condition tells it (`chain_of_thought@0.7`), its temperature, so that
-what is measured on an arm is what a live run does.
+A choice names its model and, where a recorded condition tells it (`direct@0.7`), its temperature, so that what is
+measured on an arm is what a live run does. Of arms that it cannot name so, see `standing`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from ...core.errors import CallerError, UnknownName
 from ...core.plans import Strategy
 from ...strategies.registry import strategy_of
 from ..bank import Bank
 from ..baselines import usd_of
+from .standing import Arm, Standing, asked
 
-Arm: TypeAlias = "tuple[str, str]"  # (model, recorded condition)
 FAMILIES = ("single_shot", "self_consistency", "best_of_n", "cascade", "auto")
 USUAL = ("single_shot", "self_consistency", "best_of_n", "cascade")  # where nobody says
 COVERED = 0.9  # share of the questions of the widest arm that an arm needs, to be compared on the same ones
@@ -40,12 +40,12 @@ class Choice:
     def text(self) -> str:
         """As `solve --strategy` takes it."""
         if self.name == "cascade":
-            stages = [{"strategy": "single_shot", **_asked(arm)} for arm in self.team]
+            stages = [{"strategy": "single_shot", **asked(arm)} for arm in self.team]
             return f"cascade:stages={_json(stages)}"
-        asked: dict[str, Any] = _asked(self.team[0])
+        how: dict[str, Any] = asked(self.team[0])
         if self.name == "auto" and len(self.team) > 1:
-            asked.pop("model")
-        parts = [f"{key}={_json(value)}" for key, value in (*self.settings, *asked.items())]
+            how.pop("model")
+        parts = [f"{key}={_json(value)}" for key, value in (*self.settings, *how.items())]
         return f"{self.name}:{','.join(parts)}" if parts else self.name
 
     @property
@@ -67,26 +67,11 @@ def _json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _asked(arm: Arm) -> dict[str, Any]:
-    """The settings under which a live run asks what was recorded."""
-    model, condition = arm
-    warm = temperature(condition)
-    return {"model": model, **({} if warm is None else {"params": {"temperature": warm}})}
-
-
-def temperature(condition: str) -> float | None:
-    """That of a recorded condition, as in "direct@0.3"; None where it does not say."""
-    _, at, text = condition.rpartition("@")
-    try:
-        return float(text) if at else None
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True)
 class Space:
     """All choices that a bank can replay: its `arms` by rising cost of a draw, draws of a question that each has
-    (`sizes`), the `questions` on which all of them were recorded, and what was left out, in words (`notes`)."""
+    (`sizes`), the `questions` on which all of them were recorded, what was left out, in words (`notes`), and the
+    `prompt` by which all of them were asked ("": the plain question)."""
 
     families: tuple[str, ...]
     arms: tuple[Arm, ...]
@@ -95,18 +80,20 @@ class Space:
     verifiers: tuple[str, ...]
     questions: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    prompt: str = ""
 
     @classmethod
     def of(cls, bank: Bank, strategies: Collection[str] | None = None, verifiers: Collection[str] = ()) -> Space:
         """Raises `UnknownName` for a family or verifier that there is not, `CallerError` where no cost is known or
-        nothing but unlabelled answers were recorded."""
+        nothing but unlabelled answers were recorded, or several prompts and not the plain question."""
         for name in strategies or ():
             if name not in FAMILIES:
                 raise UnknownName.of("strategy that tune searches", name, FAMILIES)
         for name in verifiers:
             if name not in bank.verifiers:
                 raise UnknownName.of("recorded verifier", name, bank.verifiers)
-        rows = {arm: bank.of_arm(*arm) for arm in bank.arms}
+        standing = Standing.of(bank.arms)
+        rows = {arm: bank.of_arm(*arm) for arm in standing.kept}
         widest = max(map(len, rows.values()), default=0)
         unpriced = [arm for arm, row in rows.items() if any(d.nanos is None for draws in row.values() for d in draws)]
         narrow = [arm for arm, row in rows.items() if len(row) < COVERED * widest]
@@ -126,6 +113,8 @@ class Space:
             tuple(means[arm] for arm in kept),
             tuple(verifiers),
             questions,
+            tuple(standing.notes(bank.manifest.get("conditions") or {})),
+            standing.prompt,
         )
         return _noted(found, unpriced, narrow, widest, len(bank.questions))
 
@@ -203,7 +192,7 @@ class Space:
 
 
 def _noted(space: Space, unpriced: list[Arm], narrow: list[Arm], widest: int, questions: int) -> Space:
-    notes = []
+    notes = list(space.notes)
     for arms, why in (
         (unpriced, "its cost is not known"),
         (narrow, f"recorded on fewer than {COVERED:.0%} of {widest} questions"),
@@ -217,7 +206,7 @@ def _noted(space: Space, unpriced: list[Arm], narrow: list[Arm], widest: int, qu
         notes.append(
             "one sample of each question: votes cannot be tuned, they need two or more (bank record --samples)"
         )
-    return Space(space.families, space.arms, space.sizes, space.costs, space.verifiers, space.questions, tuple(notes))
+    return replace(space, notes=tuple(notes))
 
 
 def _voting(row: Any) -> int:

@@ -118,7 +118,7 @@ def tune(
         found = search(player, seen.folds, trials=trials, seed=seed, told=count.one)
         judged, interrupted = ([], True) if found.interrupted else rest()
     evidence = _Evidence.of(judged, player)
-    result = _verdict(bank, player, found, evidence, interrupted, effect)
+    result = _verdict(player, found, evidence, interrupted, effect)
     return _told(result, bank, space, worths, trials, parts, seed, worth)
 
 
@@ -209,15 +209,13 @@ class _Evidence:
         return int(self.questions * (POWER * self.error / effect) ** 2) + 1 if self.error and effect else None
 
 
-def _verdict(
-    bank: Bank, player: Player, found: Found, evidence: _Evidence, interrupted: bool, effect: float | None
-) -> Tuned:
+def _verdict(player: Player, found: Found, evidence: _Evidence, interrupted: bool, effect: float | None) -> Tuned:
     gain = evidence.improvement
     different = found.choice != found.baseline
     claimed = gain is not None and gain.low > 0 and different
     chosen = found.choice if claimed else found.baseline
     return Tuned(
-        policy=_policy(bank, player, chosen),
+        policy=_policy(player, chosen),
         chosen=chosen.text,
         baseline=found.baseline.text,
         claimed=claimed,
@@ -257,15 +255,11 @@ def _why(found: Found, evidence: _Evidence, claimed: bool, interrupted: bool) ->
     return f"{stopped}use single_shot: no improvement is shown, {said}{could}"
 
 
-def _policy(bank: Bank, player: Player, chosen: Choice) -> Policy:
-    """What the whole bank teaches, with what the chosen strategy needs of it, and its text."""
-    folds = player.bank.folds
-    needs = player.policy(chosen, folds)
-    with_stops = fit(player.bank, parts=("losses", "chances"), stops=True)
-    parts = {"verifiers": needs.verifiers, "cascades": needs.cascades, "chains": needs.chains}
-    return with_stops.model_copy(
-        update={**parts, "allocation": needs.allocation, "strategy": chosen.text, "name": "tuned"}
-    )
+def _policy(player: Player, chosen: Choice) -> Policy:
+    """What all folds teach, just as the choice was played by it, with its text and the held-out losses."""
+    played = player.policy(chosen, player.bank.folds)
+    told = fit(player.bank, parts=("losses",), stops=False)
+    return played.model_copy(update={"provenance": told.provenance, "strategy": chosen.text, "name": "tuned"})
 
 
 def _told(
@@ -298,8 +292,7 @@ def _told(
         }
     if result.smallest is not None:
         facts["smallest_improvement"] = round(result.smallest, 4)
-    if result.check:
-        facts["check"] = result.check
+    facts |= {what: said for what, said in (("check", result.check), ("prompt", space.prompt)) if said}
     if result.interrupted:
         facts["interrupted"] = 1
     update: dict[str, Any] = {"provenance": facts}

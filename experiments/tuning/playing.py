@@ -8,7 +8,6 @@ answers as the plan's, `experiments.vote_replays`); everything else runs as a pl
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,13 +20,13 @@ from ...strategies.arms import draws_of
 from ..allocating import fit_allocation
 from ..bank import Bank, Draw
 from ..baselines import usd_of
-from ..cascading import fit_cascades
 from ..chaining import fit_chains
 from ..fitting import fit
 from ..replaying import BankTariff, Deck, order, run_on
 from ..verifying import fit_verifiers
 from ..vote_replays import MOST, Deals, going, replay_votes, rows_of
-from .choices import Arm, Choice, Space
+from .choices import Choice, Space
+from .standing import Arm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,13 +110,9 @@ class Player:
         seen = self.trained(train)
         if choice.name in QUICK:
             plain = Bank(seen.questions, seen.draws, seen.manifest, seen.path)
-            return fit(plain, parts=(), stops=False)
+            return fit(plain, parts=(), stops=True)  # as it will be written: tables play their own way, if hardly
         votes = self.policy(Choice("single_shot", choice.team[:1]), train)
         arms = dict(choice.team)
-        if choice.name == "cascade":
-            with suppress(CallerError):
-                return votes.model_copy(update={"cascades": fit_cascades(seen, [list(arms)], arms=arms)})
-            return votes
         part = seen.select(models=list(arms), arms=list(arms.values()))
         if choice.name == "auto":
             return votes.model_copy(update={"allocation": fit_allocation(part, held_out=False)})

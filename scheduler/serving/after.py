@@ -12,7 +12,6 @@ import anyio.to_thread
 
 from ...budgets.registry.trials import Outcome, count_shadows
 from ...budgets.registry.versions import Standing
-from ...core.errors import StoreError
 from .following import logger
 from .served import Served, Serving
 from .trial import arm_of, name_in, utility
@@ -63,7 +62,7 @@ def _outcome(
         answered = solution is not None and solution.answer is not None
         worth = serving.production.policy.worth
         value = utility(budget, worth, right, answered, spend.nanos if spend else 0)
-        serving.background.post(partial(_tell, serving, standing, Outcome(run_id, arm, value)))
+        serving.background.post(partial(_tell, serving, standing, Outcome(run_id, arm, value, served.key)))
 
 
 def _tell(serving: Serving, standing: Standing, outcome: Outcome) -> None:
@@ -80,7 +79,7 @@ def _known_right(solution: Solution) -> float | None:
 
 
 def _shadow(engine: Engine, spec: Spec, against: str, solution: Solution, named: bool, version: str) -> None:
-    from ...strategies.registry import strategy_of
+    from ...strategies.registry import recorded_strategy
     from ..preparing import DEFAULT, armed_for
     from ..store_sqlite import connect, load
     from .shadowing import Record, compared
@@ -95,7 +94,7 @@ def _shadow(engine: Engine, spec: Spec, against: str, solution: Solution, named:
         _, rows = load(db, solution.run_id)
     finally:
         db.close()
-    strategy = spec.strategy if named else strategy_of(served.policy.strategy or DEFAULT)
+    strategy = spec.strategy if named else recorded_strategy(served.policy.strategy or DEFAULT)
     strategy = armed_for(strategy, spec.models, served.policy, spec.task)
     record = Record(rows, spec.models[0] if spec.models else None)
     try:
@@ -120,7 +119,8 @@ async def judged(serving: Serving, record: RunRecord, right: float) -> None:
         return
     budget: dict[str, Any] = spec.get("budget") or {}
     value = utility(budget, serving.production.policy.worth, right, True, record.spent_nanos)
+    outcome = Outcome(record.id, arm, value, str(spec.get("key") or ""))
     try:
-        await anyio.to_thread.run_sync(_tell, serving, standing, Outcome(record.id, arm, value))
-    except StoreError as error:
+        await anyio.to_thread.run_sync(_tell, serving, standing, outcome)
+    except Exception as error:  # a row of the file that cannot be read, say
         logger.warning("an outcome of the canary's trial is lost: %s", error)

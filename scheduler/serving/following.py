@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from ...budgets.registry import sql
 from ...budgets.registry.registry import Registry
 from ...budgets.registry.versions import Standing, Version
-from ...core.errors import SatisficeError, StoreError
+from ...core.errors import StoreError
 
 logger = logging.getLogger("satisfice")
 
@@ -23,7 +24,7 @@ SHORT = 0.5  # seconds that a running engine waits for a lock of another process
 
 class Follower:
     """One channel of the registry in `path`. `trouble` is what went wrong at the last look, "" for nothing. The first
-    reading raises `StoreError`; those after it keep what was known."""
+    reading raises `StoreError`; those after it keep what was known. `versions`: those that serve and could be read."""
 
     def __init__(self, path: Path, channel: str) -> None:
         self.registry, self.channel = Registry(path, patience=SHORT), channel
@@ -36,17 +37,21 @@ class Follower:
         self._mark = self._last = -1  # `data_version`, and the number of the last row, when it was read last
 
     def read(self) -> None:
-        """Reads how the channel stands, with the versions that serve. No file yet is a registry without versions.
-        Raises `StoreError`."""
+        """Reads how the channel stands, with those of the versions that serve that can be read. No file yet is a
+        registry without versions. Raises `StoreError`."""
         if not self.path.exists():
             if self.standing.n:
                 raise StoreError(f"policy registry {self.path}: there is no such file any more")
             return
         now = self.registry.standing(self.channel)
-        found = {name: self._version(name) for name in (now.production, now.canary, now.shadow) if name is not None}
+        found: dict[str, Version] = {}
+        for name in (now.production, now.canary, now.shadow):
+            with suppress(Exception):  # `version` says what is wrong with it
+                found |= {name: self.version(name)} if name is not None else {}
         self.standing, self.versions = now, found
 
-    def _version(self, name: str) -> Version:
+    def version(self, name: str) -> Version:
+        """A version that serves. Raises `StoreError` and `UnknownName` where it cannot be read."""
         return self.versions.get(name) or self.registry.get(name)
 
     def changed(self) -> bool:
@@ -67,7 +72,7 @@ class Follower:
             if self.standing.n:
                 self.fail(StoreError(f"policy registry {self.path}: there is no such file any more"))
             return False
-        except (OSError, sqlite3.Error, StoreError) as error:
+        except Exception as error:  # whatever the file may hold: no request fails by it
             self.close()
             self.fail(error)
             return False
@@ -86,7 +91,7 @@ class Follower:
             last = sql.newest(self._db) if self._db is not None else -1
             before = self.standing
             self.read()
-        except (OSError, sqlite3.Error, SatisficeError) as error:
+        except Exception as error:  # as above
             self.fail(error)
             return False
         self._mark, self._last = mark, last

@@ -59,6 +59,9 @@ class ServedRecorder:
         """Takes a finished request, or leaves it. Never waits, never raises."""
         if not sampled(solution.run_id, self.share) or solution.status != "done":
             return
+        if self._stop.is_set():
+            self.dropped += 1
+            return
         if self._thread is None:
             self._thread = Thread(target=self._write, name="satisfice-record", daemon=True)
             self._thread.start()
@@ -81,12 +84,17 @@ class ServedRecorder:
             except Empty:
                 continue
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with (self.folder / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with open(self.folder / f"{os.getpid()}.jsonl", "a", encoding="utf-8", opener=_private) as file:
                     file.write(json.dumps(redacted(told(solution, task), self._patterns)) + "\n")
             except Exception:  # a full disk must not cost a request
                 self.failed += 1
                 logger.exception("a served request could not be recorded")
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens a file that nobody else may read: it holds what people asked."""
+    return os.open(path, flags, 0o600)
 
 
 def sampled(run_id: str, share: float) -> bool:
@@ -134,8 +142,11 @@ def redacted(data: Any, patterns: Sequence[re.Pattern[str]]) -> Any:
             data = pattern.sub(HIDDEN, data)
         return data
     if isinstance(data, Mapping):
-        return {key: value if key in ("run", "path") else redacted(value, patterns) for key, value in data.items()}
-    return [redacted(value, patterns) for value in data] if isinstance(data, list) else data
+        return {
+            redacted(key, patterns): value if key in ("run", "path") else redacted(value, patterns)
+            for key, value in data.items()
+        }
+    return [redacted(value, patterns) for value in data] if isinstance(data, list | tuple) else data
 
 
 def recorder_of(settings: Settings) -> ServedRecorder | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from time import monotonic
@@ -17,7 +17,7 @@ from ...core.errors import CallerError
 from ..drifting import Watches
 from ..learning import Learner
 from .background import Background
-from .following import Follower
+from .following import Follower, logger
 from .trial import Trial
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SPAN = float(1 << 64)
 class Served:
     """A policy as requests are served by it. `json`: as runs keep it (without tables, which are large), the same in
     every stage, so that what is learnt of a canary is still known when it is in production. `version` and `stage` are
-    "" for a policy that is of no registry."""
+    "" for a policy that is of no registry. `key` is a hash: the caller's own may be the name of a user."""
 
     policy: Policy
     json: str
@@ -41,6 +41,7 @@ class Served:
     learner: Learner
     version: str = ""
     stage: str = ""
+    key: str = ""  # of the request that it was chosen for, while a canary is tried
 
     @classmethod
     def of(cls, policy: Policy, learning: LearningSettings) -> Served:
@@ -52,11 +53,11 @@ class Served:
     def version_of(cls, one: Version, learning: LearningSettings) -> Served:
         """A version of a registry. Its name says which: so runs that it served say so as well. Raises `StoreError` and
         `BadSettings` where what is stored is no policy, `CallerError` for a strategy that is none here."""
-        from ...strategies.registry import strategy_of
+        from ...strategies.registry import recorded_strategy
 
         policy = one.policy
         if policy.strategy:
-            strategy_of(policy.strategy)  # or every request would fail by it
+            recorded_strategy(policy.strategy)  # or every request would fail by it
         made = cls.of(policy.model_copy(update={"name": f"{one.name}@{one.id}"}), learning)
         return replace(made, version=one.id)
 
@@ -64,7 +65,7 @@ class Served:
         """The same in a stage, which its name tells people."""
         if stage == self.stage:
             return self
-        name = self.policy.name.partition(" (")[0] if self.version else self.policy.name
+        name = self.policy.name.removesuffix(f" ({self.stage})") if self.stage else self.policy.name
         shown = self.policy.model_copy(update={"name": f"{name} ({stage})" if stage else name})
         shown.__dict__["made"] = self.policy.priors()  # the tables that were made for it are still right
         return replace(self, policy=shown, stage=stage)
@@ -85,8 +86,12 @@ def key_of(sticky: str | None, account: str | None, scope: Sequence[str], query:
 def within(key: str, version: str, share: float) -> bool:
     """Whether this key is among the canary's share of keys. A share that grows keeps those that it had; another version
     gets others. `key` -> 64 bits of SHA-256, as a part of all."""
-    digest = sha256(f"{version}\x1f{key}".encode("utf-8", "surrogatepass")).digest()
+    digest = _digest(f"{version}\x1f{key}")
     return int.from_bytes(digest[:8], "big") / _SPAN < share
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 class Serving:
@@ -101,20 +106,23 @@ class Serving:
         self._busy = False
         self.production, self.canary = own, own
         self.share = 0.0
+        self._unread: dict[str, str] = {}  # what is wrong with a stage
         self.background = Background()
         self.trial = Trial(Registry(follower.path)) if follower is not None else None
         if follower is not None:
             follower.read()
-            self._arrange(follower)
+            if (error := self._arrange(follower).get("production")) is not None:
+                raise error
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the registry, "" for nothing."""
-        return self.follower.trouble if self.follower is not None else ""
+        """What is wrong with the registry, or with a policy that it names; "" for nothing."""
+        found = (self.follower.trouble if self.follower is not None else "", *self._unread.values())
+        return "; ".join(text for text in found if text)
 
     async def refresh(self) -> None:
         """Looks whether the registry has changed, at most every quarter of a second. What is new is read in a thread;
-        requests that come meanwhile are served as before."""
+        requests that come meanwhile are served as before. Whatever is amiss with the file, no request fails by it."""
         follower, now = self.follower, monotonic()
         if follower is None or self._busy or now - self._looked < POLL:
             return
@@ -131,28 +139,55 @@ class Serving:
         follower = self.follower
         assert follower is not None
         if follower.look() or self._stale(follower):
-            try:
-                self._arrange(follower)
-            except Exception as error:  # a policy that cannot be read: what was there goes on
-                follower.fail(error)
+            self._arrange(follower)
 
     def _stale(self, follower: Follower) -> bool:
         now = follower.standing
         return (now.production or "") != self.production.version or now.share != self.share
 
-    def _arrange(self, follower: Follower) -> None:
-        """All at once, or, where a policy cannot be read, nothing."""
-        now = follower.standing
-        made = {name: self._made.get(name) or Served.version_of(one, self._learning) for name, one in _wanted(follower)}
-        production = made[now.production].staged("production") if now.production else self.own
-        canary = made[now.canary].staged("canary") if now.canary else production
-        self._made = made | {one.version: one for one in (production, canary) if one.version}
-        self.production, self.canary, self.share = production, canary, now.share if now.canary else 0.0
+    def _arrange(self, follower: Follower) -> dict[str, Exception]:
+        """Each stage by itself, so that a canary that cannot be read here holds up no rollback: without it there is
+        none. Where production cannot be read, what was there goes on. What is wrong, by stage."""
+        now, failed = follower.standing, dict[str, Exception]()
+        production = self._stage("production", now.production, follower, failed) or self.own
+        if "production" in failed:
+            production = self.production
+        canary = self._stage("canary", now.canary, follower, failed)
+        kept = {one.version: one for one in (production, canary) if one is not None and one.version}
+        if now.shadow in self._made:
+            kept.setdefault(now.shadow, self._made[now.shadow])
+        share = now.share if canary is not None else 0.0
+        self._made, self.production, self.canary, self.share = kept, production, canary or production, share
+        self._tell(failed)
+        return failed
+
+    def _stage(
+        self, stage: str, version: str | None, follower: Follower, failed: dict[str, Exception]
+    ) -> Served | None:
+        if version is None:
+            return None
+        try:
+            made = self._made.get(version) or Served.version_of(follower.version(version), self._learning)
+            return made.staged(stage)
+        except Exception as error:  # whatever a file or another satisfice may hold
+            failed[stage] = error
+            return None
+
+    def _tell(self, failed: Mapping[str, Exception]) -> None:
+        """Notes what cannot be served, and says it once."""
+        ways = {"production": "the policy known last goes on serving", "canary": "no request is served by it"}
+        said = {stage: f"{stage}: {error}; {ways[stage]}" for stage, error in failed.items()}
+        for stage, text in said.items():
+            if text != self._unread.get(stage):
+                logger.warning("%s", text)
+        self._unread = said
 
     def choose(self, sticky: str | None, account: str | None, scope: Sequence[str], query: Any) -> Served:
         """The policy of a request; of all parts of one that is solved in several, the same. Raises `CallerError`."""
         asked = query if isinstance(query, str) or not self.share else getattr(query, "query", None) or repr(query)
-        return self.of(key_of(sticky, account, scope, asked))
+        key = key_of(sticky, account, scope, asked)
+        served = self.of(key)
+        return replace(served, key=_digest(key).hex()[:16]) if self.share and key else served
 
     def of(self, key: str) -> Served:
         """The policy of a request with this key."""
@@ -170,11 +205,10 @@ class Serving:
     def shadow(self, version: str) -> Served | None:
         """The policy in shadow, None where it is another one by now. Raises as `Served.version_of` does."""
         follower = self.follower
-        one = follower.versions.get(version) if follower is not None and follower.standing.shadow == version else None
-        if one is None:
+        if follower is None or follower.standing.shadow != version:
             return None
         if version not in self._made:
-            self._made[version] = Served.version_of(one, self._learning)
+            self._made[version] = Served.version_of(follower.version(version), self._learning)
         return self._made[version]
 
     async def aclose(self) -> None:
@@ -184,8 +218,3 @@ class Serving:
                 await anyio.to_thread.run_sync(self.background.drain, PATIENCE)
         if self.follower is not None:
             self.follower.close()
-
-
-def _wanted(follower: Follower) -> list[tuple[str, Version]]:
-    now = follower.standing
-    return [(name, follower.versions[name]) for name in (now.production, now.canary) if name is not None]

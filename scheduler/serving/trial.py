@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,7 @@ class Trial:
             if standing.trial != self._trial:
                 self._race, self._trial, self._last = Race(), standing.trial, 0
             for number, one in outcomes(self.registry, standing, self._last):
-                self._race.add(one.arm == "canary", one.value)
+                self._race.add(one.arm == "canary", one.value, one.key)
                 self._last = number
             return self._race
 
@@ -57,8 +58,8 @@ class Trial:
 
 def version_in(policy_name: str) -> str:
     """The registry's id in the name of a policy that served a run, "" where there is none."""
-    found = policy_name.partition(" (")[0].rpartition("@")[2]
-    return found if found.startswith("p-") and len(found) == len("p-") + 12 and "@" in policy_name else ""
+    found = re.search(r"@(p-[0-9a-f]{12})( \((production|canary|shadow)\))?$", policy_name)
+    return found[1] if found else ""
 
 
 def arm_of(policy_name: str, created: str, standing: Standing) -> str:
@@ -75,13 +76,13 @@ def arm_of(policy_name: str, created: str, standing: Standing) -> str:
 def utility(budget: Mapping[str, Any], worth: float | None, right: float, answered: bool, nanos: int) -> float:
     """What a request came to, from 0 (a wrong answer for all the money that it might cost) to 1 (right for nothing):
     worth of a right answer, less the cost of a wrong one, less dollars. `worth`: of a right answer, where the budget
-    does not say. Dollars count up to the cap, or up to the worth where there is none; without any worth only right and
-    wrong count."""
+    does not say. Dollars count up to the cap, and up to the worth: measured by a cap far above it, right and wrong
+    would hardly differ. Without any worth only right and wrong count."""
     value = budget.get("worth") if budget.get("worth") is not None else worth
     if value is None or not 0 < value < float("inf"):
         return min(1.0, max(0.0, right))
     wrong = float(budget.get("wrong") or 0.0)
-    cap = float(budget.get("usd") or value)
+    cap = min(float(budget.get("usd") or value), value)
     net = right * value - (1 - right) * wrong * answered - min(nanos / NANO, cap)
     return min(1.0, max(0.0, (net + wrong + cap) / (value + wrong + cap)))
 

@@ -15,6 +15,7 @@ from .progressing import progress
 @bank_option
 @click.option("--worth", type=float, required=True, help="What a right answer is worth, in dollars.")
 @click.option("--model", "models", multiple=True, help="Models to choose from (repeat; default: all of the bank).")
+@click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat; see `bank info`).")
 @click.option(
     "--evaluations", type=click.IntRange(50), default=4000, show_default=True, help="Of CMA-ES, for each gate."
 )
@@ -29,6 +30,7 @@ def train_coordinator(
     bank_path: Path,
     worth: float,
     models: tuple[str, ...],
+    arms: tuple[str, ...],
     evaluations: int,
     buckets: int,
     seed: int,
@@ -49,25 +51,44 @@ def train_coordinator(
     from ..budgets.policy import Policy
     from ..core.errors import StoreError
     from ..experiments import Bank
+    from ..experiments.cascading import main_arms
     from ..experiments.evolving import evolve_gate, judge_gate, policy_of
+    from ..experiments.fitting import facts_of
     from ..experiments.gating import rows_of
+    from ..experiments.tuning.choices import Choice
+    from ..experiments.tuning.standing import Standing
 
-    bank = Bank.open(bank_path)
-    names = models or tuple(sorted({model for model, _ in bank.arms}))
-    rows = rows_of(bank, names)
+    bank = Bank.open(bank_path).select(models=models or None, arms=arms or None)
+    standing = Standing.of(bank.arms)
+    bank = Bank(
+        bank.questions,
+        {group: row for group, row in bank.draws.items() if group[1:] in standing.kept},
+        bank.manifest,
+        bank.path,
+    )
+    conditions = main_arms(bank)
+    names = models or tuple(sorted(conditions))
+    rows = rows_of(bank, names, conditions)
     with progress("training gates", as_json):
         judged = judge_gate(rows, names, worth, evaluations=evaluations, buckets=buckets, seed=seed)
         evolved = evolve_gate(rows, worth, evaluations=evaluations, buckets=buckets, seed=seed)
     gain = judged.gain
-    facts = {"bank": str(bank_path), "questions": judged.questions, "net_gain": gain.estimate, "net_gain_low": gain.low}
+    facts = {
+        **facts_of(bank),
+        "questions": judged.questions,
+        "net_gain": gain.estimate,
+        "net_gain_low": gain.low,
+        **({"prompt": standing.prompt} if standing.prompt else {}),
+    }
     if judged.beats or anyway:
-        policy = policy_of(evolved, names, worth, facts)
+        policy = policy_of(evolved, names, worth, facts, conditions)
     else:
         net = [
             sum(s[i] - d[i] / worth for s, d in zip(rows.success, rows.dollars, strict=True)) for i in range(len(names))
         ]
         best = names[net.index(max(net))]
-        policy = Policy(name="single", strategy=f"single_shot:model={best}", worth=worth, provenance=facts)
+        alone = Choice("single_shot", ((best, conditions[best]),))
+        policy = Policy(name="single", strategy=alone.text, worth=worth, provenance=facts)
     try:
         policy.save(out)
     except OSError as error:
@@ -92,4 +113,6 @@ def train_coordinator(
     click.echo(f"{says}: {told}")
     chance = judged.over_random
     click.echo(f"against a model by chance: {chance.estimate:+.4f} [{chance.low:+.4f}, {chance.high:+.4f}]")
+    for line in standing.notes(bank.manifest.get("conditions") or {}):
+        click.echo(f"note: {line}")
     click.echo(f"{out}: {policy.strategy[:100]}")

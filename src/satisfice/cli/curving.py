@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import CallerError, UnknownName
+from .measured import check_worths, unseen_only
 from .output import emit, json_option, note
 from .progressing import progress
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ..experiments import Bank, Report
     from ..experiments.report import Row
 
-POINTS = 8
+POINTS, FEW = 8, 4  # default worths, and where each of them takes long
+ORDERS = 3
 LEAST, MOST = 10.0, 3000.0  # default worths: this many draws of the cheapest model, and of the dearest
 
 
@@ -30,16 +32,16 @@ def _measuring(command: Any) -> Any:
             click.option("--bank", "bank_path", type=click.Path(path_type=Path), help="The bank to replay."),
             click.option("--model", "models", multiple=True, help="Only these models (repeat)."),
             click.option("--arm", "arms", multiple=True, help="Only these recorded conditions (repeat)."),
+            click.option("--every-arm", is_flag=True, help="All conditions of each model, not only its main one."),
             click.option(
                 "--verifier", "verifiers", multiple=True, help="A recorded verifier as every question's check."
             ),
+            click.option("--unseen", is_flag=True, help="Only questions that none of the policies was fitted on."),
             click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars."),
             click.option(
                 "--resamples",
                 type=click.IntRange(1),
-                default=3,
-                show_default=True,
-                help="In how many orders each question's draws are replayed.",
+                help="In how many orders each question's draws are replayed (default: 3, and 1 for what is slow).",
             ),
             click.option("--seed", type=int, default=0, show_default=True),
             click.option(
@@ -73,8 +75,8 @@ _report_option = click.option(
     "worths",
     multiple=True,
     metavar="DOLLARS|LOW:HIGH[/POINTS]",
-    help="What a right answer is worth (repeat), or a range of them. Default: 8 points from 10 draws of the cheapest "
-    "model to 3,000 of the dearest.",
+    help="What a right answer is worth (repeat), or a range of them. Default: 8 points (4 of what is slow to replay) "
+    "from 10 draws of the cheapest model to 3,000 of the dearest.",
 )
 @click.option("--axis", type=click.Choice(["usd", "tokens", "seconds"]), help="Of the pictures (the page has all).")
 @_report_option
@@ -104,15 +106,21 @@ def curve(
     if (bank_path is None) == (report_path is None):
         raise CallerError("expected one of --bank and --report")
     if report_path is not None:
-        if worths or options["policies"] or options["strategies"]:
-            raise CallerError("--report was measured already: --policy, --strategy and --worth go with --bank")
+        if worths or options["policies"] or options["strategies"] or options["unseen"]:
+            raise CallerError(
+                "--report was measured already: --policy, --strategy, --worth and --unseen go with --bank"
+            )
         from ..experiments import Report
 
         report = Report.load(report_path)
     else:
         assert bank_path is not None
-        opened = _opened(bank_path, options)
-        report = _measure(opened, options, worths_of(worths) or default_worths(opened), as_json)
+        opened = _opened(bank_path, options, options["policies"])
+        slow = _slow(opened, _asked(opened, options))
+        dollars = worths_of(worths) or default_worths(opened, FEW if slow else POINTS)
+        report = _measure(opened, options, dollars, as_json)
+        if slow:
+            note(f"slow to replay: {len(dollars or [0])} worths, {options['resamples'] or 1} orders (--resamples)")
     made = save(report, out, axis=axis, command=_command())
     curves = curves_of(report)
     if as_json:
@@ -150,11 +158,12 @@ def compare(
     """Set two policies (or strategies) side by side: what changed, on which questions, and is it significant?
 
     A and B are policy files, "declared" or "fit", or strategies as in `solve`; with --report, the names of its
-    policies or strategies. Written are compare.html (works offline), compare.json, compare.png and .svg.
+    policies or strategies. What names no model and no temperature is asked of the other's. Written are compare.html (works offline), compare.json, compare.png and .svg.
 
     \b
     satisfice compare policy.json declared --bank my-bank --out compared
-    satisfice compare self_consistency single_shot --bank small --out compared
+    satisfice compare self_consistency single_shot --bank small --model local/smollm2 --out compared
+    satisfice compare policy.json single_shot --bank my-bank --unseen --out compared
     satisfice compare --report report.json --pair fitted,declared --worth 0.01 --out compared
     """
     from ..experiments import curves
@@ -165,6 +174,9 @@ def compare(
         raise CallerError(f"expected two things to compare, got {len(names)}: satisfice compare A B --bank my-bank")
     if (bank_path is None) == (report_path is None):
         raise CallerError("expected one of --bank and --report")
+    if options["unseen"] and report_path is not None:
+        raise CallerError("--report was measured already: --unseen goes with --bank")
+    check_worths([worth] if worth is not None else [])
     texts: dict[str, str] = {}
     if report_path is not None:
         from ..experiments import Report
@@ -177,7 +189,7 @@ def compare(
         said: tuple[str, ...] | None = names if a.worth == b.worth else None
     else:
         assert bank_path is not None
-        opened = _opened(bank_path, options)
+        opened = _opened(bank_path, options, names, narrow=False)
         texts = {question.id: question.text for question in opened.questions.values()}
         report, a, b = _both(opened, names, options, worth, as_json)
         said = _stems(names)
@@ -222,8 +234,9 @@ def spread(low: float, high: float, points: int) -> list[float]:
     return [float(f"{low * (high / low) ** (k / (points - 1)):.3g}") for k in range(points)]
 
 
-def default_worths(bank: Bank) -> list[float] | None:
-    """8 worths from 10 mean draws of the cheapest arm to 3,000 of the dearest; None where a cost is not known."""
+def default_worths(bank: Bank, points: int = POINTS) -> list[float] | None:
+    """So many worths, from 10 mean draws of the cheapest arm to 3,000 of the dearest; None where a cost is not
+    known."""
     means = []
     for model, arm in bank.arms:
         costs = [draw.nanos for draws in bank.of_arm(model, arm).values() for draw in draws]
@@ -233,17 +246,57 @@ def default_worths(bank: Bank) -> list[float] | None:
         means.append(sum(known) / len(known) / 1e9)
     if not means or min(means) <= 0:
         return None
-    return spread(LEAST * min(means), MOST * max(means), POINTS)
+    return spread(LEAST * min(means), MOST * max(means), points)
 
 
-def _opened(path: Path, options: dict[str, Any]) -> Bank:
+def _opened(path: Path, options: dict[str, Any], names: Sequence[str] = (), narrow: bool = True) -> Bank:
+    """The bank, with the models and conditions that are asked for; `narrow`: else with the main condition of each
+    model. `names`: of policies, whose questions --unseen leaves out."""
+    from ..budgets.policy import Policy
     from ..experiments import Bank
 
     opened = Bank.open(path)
     for name in options["verifiers"]:
         if name not in opened.verifiers:
             raise UnknownName.of("recorded verifier", name, opened.verifiers)
-    return opened.select(models=options["models"] or None, arms=options["arms"] or None)
+    chosen = opened.select(models=options["models"] or None, arms=options["arms"] or None)
+    if options["unseen"]:
+        made = [one for one in map(_policy, filter(_is_policy, names)) if isinstance(one, Policy)]
+        chosen = unseen_only(chosen, made)
+    if options["arms"] or options["every_arm"] or not narrow:
+        return chosen
+    from ..experiments.teams import asked_at, main_only
+
+    asked = {arm for one in _own(chosen, options) for arm in asked_at(chosen, one) or ()}
+    chosen, left = main_only(chosen, asked)
+    if left:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        note(f"only the main arm of each model; left out: {'; '.join(left[:3])}{more} (--arm NAME, or --every-arm)")
+    return chosen
+
+
+def _own(bank: Bank, options: dict[str, Any]) -> list[Any]:
+    """What the policies that are asked for think by themselves."""
+    from ..experiments.naming import default_strategies
+
+    made = [one for one in map(_policy, options.get("policies") or ()) if one not in (None, "fit")]
+    return [strategy for one in made if one.strategy for strategy in default_strategies(bank, one).values()]
+
+
+def _slow(bank: Bank, asked: Sequence[Any]) -> bool:
+    """Whether anything has to be replayed plan by plan, at some 50 ms a run."""
+    from ..budgets.budget import Budget
+    from ..experiments.retracing import recorded_as
+    from ..experiments.walking import walkable
+
+    return not all(walkable(one, Budget(calls=bank.most), 1) or recorded_as(bank, one) for one in asked)
+
+
+def _asked(bank: Bank, options: dict[str, Any]) -> list[Any]:
+    """The strategies that are replayed."""
+    from ..strategies.registry import strategy_of
+
+    return [strategy_of(name) for name in options["strategies"]] or _own(bank, options)
 
 
 def _policy(text: str) -> Any:
@@ -260,25 +313,36 @@ def _stems(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _measure(bank: Bank, options: dict[str, Any], worths: list[float] | None, as_json: bool) -> Report:
-    from ..budgets.budget import Budget
-    from ..experiments import evaluate
     from ..strategies.registry import strategy_of
 
     names = options.get("policies") or ()
-    policies = dict(zip(_stems(names), map(_policy, names), strict=True))
     # Without either, what is quick: `auto` over several models takes minutes where voting takes seconds.
     wanted = options["strategies"] or (() if names else ("self_consistency",))
-    strategies = {name: strategy_of(name) for name in wanted} or None
+    told = {
+        "policies": dict(zip(_stems(names), map(_policy, names), strict=True)),
+        "strategies": {name: strategy_of(name) for name in wanted},
+    }
+    return _replay(bank, told, options, worths, as_json)
+
+
+def _replay(
+    bank: Bank, told: dict[str, dict[str, Any]], options: dict[str, Any], worths: list[float] | None, as_json: bool
+) -> Report:
+    """`told`: the policies and the strategies by name, where there are any."""
+    from ..budgets.budget import Budget
+    from ..experiments import evaluate
+
     calls = bank.most * (1 + len(options["verifiers"]))
+    slow = _slow(bank, list(told["strategies"].values()) or _own(bank, options))
     with progress("replaying questions", as_json) as tell:
         return evaluate(
             bank,
-            strategies,
+            told["strategies"] or None,
             verifiers=options["verifiers"],
             budget=Budget(calls=calls, wrong=options["wrong"]),
             worth=worths,
-            policies=policies or None,
-            resamples=options["resamples"],
+            policies=told["policies"] or None,
+            resamples=options["resamples"] or (1 if slow else ORDERS),
             seed=options["seed"],
             progress=tell,
             engine=options["engine"],
@@ -289,19 +353,38 @@ def _measure(bank: Bank, options: dict[str, Any], worths: list[float] | None, as
 def _both(
     bank: Bank, names: Sequence[str], options: dict[str, Any], worth: float | None, as_json: bool
 ) -> tuple[Report, Row, Row]:
-    """The report of the first, and a row of each."""
+    """The report of the first, and a row of each. What each is replayed on is settled before either is."""
+    from ..budgets.policy import Policy
+    from ..experiments.curves.sides import alike, side
+
+    made = []
+    for name, said in zip(names, _stems(names), strict=True):
+        policy = _policy(name) if _is_policy(name) else None
+        asked = options["strategies"] if _is_policy(name) else (name,)
+        made.append(side(said, policy, bank, asked))
+    sides = alike(*made, arms=options["arms"], every_arm=options["every_arm"])
+    if worth is None:
+        worth = next((s.policy.worth for s in sides if isinstance(s.policy, Policy) and s.policy.worth), None)
     found = []
-    for name in names:
-        policy = Path(name).is_file() or name in ("declared", "fit")
-        told = {**options, "policies": (name,)} if policy else {**options, "strategies": (name,)}
-        report = _measure(bank, told, [worth] if worth else None, as_json)
+    for one in sides:
+        ((model, arm),) = one.places
+        note(f"{one.name}: {one.called} on {model} ({arm})")
+        told = {"policies": {one.name: one.policy}, "strategies": {one.called: one.strategy}}
+        report = _replay(one.bank, told, options, [worth] if worth is not None else None, as_json)
         rows = [row for row in report.rows if not row.baseline and row.each]
         if len(rows) != 1:
-            where = ", ".join(sorted({f"{row.name} on {row.model} ({row.arm})" for row in rows})) or "nothing"
-            raise CallerError(f"{name} was measured as {where}: choose one with --strategy, --model and --arm")
+            raise CallerError(f"{one.name} could not be replayed on {model} ({arm}): {_why(report)}")
         found.append((report, rows[0]))
     (report, a), (_, b) = found
     return report, a, b
+
+
+def _why(report: Report) -> str:
+    return next((row.note for row in report.rows if not row.baseline and row.note), "no question was measured")
+
+
+def _is_policy(name: str) -> bool:
+    return name in ("declared", "fit") or Path(name).is_file()
 
 
 def _only(report: Report, places: dict[str, tuple[str, ...]]) -> Report:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ..core.errors import CallerError, UnknownName
+from ..core.errors import UnknownName
 from .banks import bank_option
 from .fitted import show_fitted
 from .output import emit, json_option, note
 from .progressing import progress
-
-if TYPE_CHECKING:
-    from ..budgets.policy import Policy
-    from ..experiments import Bank
 
 
 @click.command()
@@ -97,8 +92,10 @@ def evaluate(
     from ..experiments.contrasts import pairs
     from ..experiments.naming import policies_of
     from ..experiments.teams import asked_at, main_only
-    from ..strategies.registry import strategy_of
-    from .measured import show
+    from ..strategies.registry import recorded_strategy, strategy_of
+    from .measured import check_worths, show, unseen_only
+
+    check_worths(worth)
 
     opened = Bank.open(bank_path)
     for name in verifiers:
@@ -107,10 +104,10 @@ def evaluate(
     named = policies_of(policies)
     whole = opened.select(models=models or None, arms=arms or None)
     made = [policy for policy in named.values() if isinstance(policy, Policy)]
-    chosen = _new(whole, made) if options["unseen"] else whole
+    chosen = unseen_only(whole, made) if options["unseen"] else whole
     left: list[str] = []
     if not arms and not options["every_arm"]:
-        own = [strategy_of(policy.strategy) for policy in made if policy.strategy]
+        own = [recorded_strategy(policy.strategy) for policy in made if policy.strategy]
         chosen, left = main_only(chosen, {arm for one in own for arm in asked_at(chosen, one) or ()})
     calls = options["calls"] or (None if options["budget"] else chosen.most * (1 + len(verifiers)))
     with progress("replaying questions", as_json) as tell:
@@ -145,20 +142,6 @@ def evaluate(
     for name in dict.fromkeys(failed):
         note(f"error: every run of {name} ended in a fault: try it with `satisfice solve --strategy`, which says why")
     return 5 if failed else 0
-
-
-def _new(bank: Bank, policies: Sequence[Policy]) -> Bank:
-    """The questions of the folds that no policy was fitted on. Raises `CallerError` where there are none."""
-    from ..experiments.unseen import unseen_folds
-
-    folds = [unseen_folds(policy, bank) for policy in policies]
-    left = [fold for fold in bank.folds if all(known is None or fold in known for known in folds)]
-    if not left:
-        text = (
-            "every question of this bank was used to fit a policy: `tune --hold-out` leaves some, or take another bank"
-        )
-        raise CallerError(f"--unseen: {text}")
-    return bank.select(folds=left)
 
 
 @click.command()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.errors import CallerError
 from .output import table
 
 if TYPE_CHECKING:
+    from ..budgets.policy import Policy
+    from ..experiments import Bank
     from ..experiments.report import Report
 
 WIDTH = 119
@@ -21,6 +25,30 @@ NAMES = ("strategy", "model", "arm", "policy")
 WIDER = ("answered", "brier", "log loss", "stops", "misses")
 SMALL = 0.01  # dollars a question, below which a thousand questions are spoken of
 FIXED = "fixed votes at the same cost"
+
+
+def check_worths(worths: Iterable[float]) -> None:
+    """Raises `CallerError` for a worth of a right answer that no answer could be worth asking for."""
+    for worth in worths:
+        if not (isfinite(worth) and worth > 0):
+            raise CallerError(
+                f"--worth {worth:g}: expected dollars above zero, as 0.01: an answer that is worth nothing is not worth "
+                "a call"
+            )
+
+
+def unseen_only(bank: Bank, policies: Sequence[Policy]) -> Bank:
+    """The questions of the folds that no policy was fitted on. Raises `CallerError` where there are none."""
+    from ..experiments.unseen import unseen_folds
+
+    folds = [unseen_folds(policy, bank) for policy in policies]
+    left = [fold for fold in bank.folds if all(known is None or fold in known for known in folds)]
+    if not left:
+        text = (
+            "every question of this bank was used to fit a policy: `tune --hold-out` leaves some, or take another bank"
+        )
+        raise CallerError(f"--unseen: {text}")
+    return bank.select(folds=left)
 
 
 def show(report: Report, left: Sequence[str] = (), *, wide: bool = False, metrics: bool = False) -> None:

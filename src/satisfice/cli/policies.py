@@ -171,6 +171,9 @@ def diff(before: str, after: str, as_json: bool, **where: Any) -> None:
 @click.option("--to", "stage", type=click.Choice(("shadow", "canary", "production")), help="Default: the next stage.")
 @click.option("--share", type=click.FloatRange(0, 1, True, True), help="Of requests that a canary gets (default: 0.1).")
 @click.option("--bank", "bank_path", type=click.Path(path_type=Path), help="Recorded questions to judge it on.")
+@click.option(
+    "--cap", type=float, help="Dollars that a question can cost at most (default: by the bank's dearest call)."
+)
 @click.option("--worth", type=float, help="What a right answer is worth, in dollars (default: the policy's).")
 @click.option("--wrong", type=float, default=0.0, help="What a wrong answer costs, in dollars.")
 @click.option("--model", "models", multiple=True, help="Only these models of the bank (repeat).")
@@ -306,11 +309,13 @@ def _race(registry: Registry, now: Any) -> dict[str, Any]:
 
 def _measure(options: dict[str, Any], as_json: bool) -> Callable[[Policy, Policy, tuple[str, str]], Evidence]:
     """Judges two policies on the bank that was named."""
+    from ..budgets.budget import Budget
     from ..experiments import Bank
     from ..experiments.promoting import evidence_on
     from .progressing import progress
 
     bank = Bank.open(options["bank_path"])
+    cap = options["cap"]
     plain = ("worth", "wrong", "verifiers", "resamples", "margin", "alpha")
 
     def work(candidate: Policy, production: Policy, names: tuple[str, str]) -> Evidence:
@@ -322,6 +327,7 @@ def _measure(options: dict[str, Any], as_json: bool) -> Callable[[Policy, Policy
                 models=options["models"] or None,
                 arms=options["arms"] or None,
                 folds=options["folds"] or None,
+                budget=Budget(usd=cap) if cap is not None else None,
                 names=names,
                 progress=tell,
                 **{name: options[name] for name in plain},

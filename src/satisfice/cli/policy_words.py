@@ -58,7 +58,8 @@ def version_lines(one: Version, stage: str) -> list[str]:
         f"strategy: {made.strategy or 'auto'}; {', '.join(parts)}",
     ]
     lines += [f"made from {', '.join(one.parents)}"] if one.parents else []
-    lines += [f"provenance: {name} = {value}" for name, value in made.provenance.items()]
+    facts = {name: value for name, value in made.provenance.items() if name != "questions_seen"}  # hashes
+    lines += [f"provenance: {name} = {value}" for name, value in facts.items()]
     lines += [f"measured: {name} = {value}" for name, value in one.metrics.items()]
     return lines
 

@@ -35,6 +35,7 @@ EVERY = 10.0  # seconds between two lines of progress
 @click.option(
     "--prompt", "prompts", multiple=True, help="Of plain draws: direct or chain_of_thought (repeat).  [default: direct]"
 )
+@click.option("--arm", default="", metavar="NAME", help="Of plain draws: NAME@TEMPERATURE.  [default: the prompt]")
 @click.option("--samples", type=int, default=16, show_default=True, help="Plain draws of each question; 0: none.")
 @click.option("--max-tokens", type=int, default=0, help="Of a plain draw.  [default: 24 direct, 64 chain_of_thought]")
 @click.option("--prefill", default="", help='How plain draws begin, such as "Answer:".')
@@ -67,7 +68,8 @@ def record(tasks: str, out: Path, yes: bool, as_json: bool, **options: Any) -> N
         --strategy reflexion --verifier confidence:kind=mean --verifier p_true --budget 2 --out my-bank
 
     The cost is shown first. What was stopped, killed or out of budget goes on with the same command, and nothing is
-    asked twice; another command on the same bank adds to it. A FILE has a question and its answer in each row, and may
+    asked twice; another command on the same bank adds to it (draws under other conditions take an --arm of their own).
+    A FILE has a question and its answer in each row, and may
     have kind, choices, dataset, topic, passage and id.
     """
     import anyio
@@ -95,7 +97,7 @@ def _recorder(tasks: str, out: Path, options: dict[str, Any], tell: Tell | None)
     from ..experiments.recording.asked import asked_of
     from ..experiments.recording.conditions import PROMPTS, Condition
     from ..experiments.recording.naming import split_name
-    from ..experiments.recording.recorder import Recorder, shortened
+    from ..experiments.recording.recorder import Recorder, check, shortened
     from ..experiments.recording.units import Plan
     from ..models.settings import load_settings
 
@@ -104,9 +106,8 @@ def _recorder(tasks: str, out: Path, options: dict[str, Any], tell: Tell | None)
             raise CallerError(f"--{name.replace('_', '-')} {options[name]}: expected {least} or more")
     named, judges = (dict(map(split_name, options[key])) for key in ("models", "judges"))
     temperatures, prompts = options["temperatures"] or (0.7,), options["prompts"] or ("direct",)
-    conditions = tuple(
-        Condition(prompt, t, options["max_tokens"], options["prefill"]) for prompt in prompts for t in temperatures
-    )
+    asked_so = (options["max_tokens"], options["prefill"], options["arm"])
+    conditions = tuple(Condition(prompt, t, *asked_so) for prompt in prompts for t in temperatures)
     plan = Plan(
         tuple(named),
         conditions if options["samples"] else (),
@@ -118,6 +119,7 @@ def _recorder(tasks: str, out: Path, options: dict[str, Any], tell: Tell | None)
         options["judged"],
         PROMPTS["direct"],
     )
+    check(plan)
     asked = shortened(asked_of(tasks), options["first"])
     facts = {"licence": options["licence"]} if options["licence"] else {}
     limits = (options["budget"], options["calls"], options["at_once"])

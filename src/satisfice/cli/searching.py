@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,10 +185,12 @@ class _Wanted:
         from ..experiments.cascading import main_arms
         from ..experiments.searching.replayed import Replay
         from ..experiments.searching.space import Space
+        from ..experiments.tuning.standing import Standing
 
         assert self.bank_path is not None
         bank = Bank.open(self.bank_path).select(models=self.models or None, arms=[self.arm] if self.arm else None)
-        main = main_arms(bank)
+        standing = Standing.of(bank.arms)
+        main = main_arms(replace(bank, draws={g: row for g, row in bank.draws.items() if g[1:] in standing.kept}))
         arms = {model: main[model] for model in sorted(main)}
         count = max(1, min(len(bank.folds) - 1, round(self.held * len(bank.folds))))
         if len(bank.folds) < 2:
@@ -235,7 +237,9 @@ class _Wanted:
 
     def judged(self, searched: Searched, scorer: Scorer, held: list[str]) -> Judgement:
         """On the held-out questions; writes the winner and what came of it."""
+        from ..experiments.searching.documents import warmed
         from ..experiments.searching.judging import judge
+        from ..experiments.searching.replayed import Replay
         from ..strategies.workflow import Workflow
 
         before = _stored(self.out / REPORT)
@@ -243,7 +247,10 @@ class _Wanted:
         looked = int(before.get("looked", 0)) + (0 if same else 1)
         judgement = judge(searched, scorer, held, spare=self.live, looked=looked)
         best = searched.best
-        flow = Workflow.of({"name": best.name or f"found-{best.digest}", **(best.document or {})})
+        document = best.document or {}
+        if isinstance(scorer, Replay) and document:
+            document = warmed(document, scorer.arms)
+        flow = Workflow.of({"name": best.name or f"found-{best.digest}", **document})
         data = {**judgement.to_dict(), "why": searched.why, "spent": scorer.spent + float(before.get("spent", 0.0))}
         try:
             (self.out / WINNER).write_text(flow.to_yaml(), encoding="utf-8")

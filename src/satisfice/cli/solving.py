@@ -131,12 +131,12 @@ def tooled(specs: Sequence[str]) -> dict[str, Any]:
 
 def _request(budget: Budget, options: dict[str, Any], engine: Engine, text: str) -> dict[str, Any]:
     """What `Engine.solve` is asked."""
-    from ..scheduler.preparing import DEFAULT
+    from ..scheduler.preparing import own_strategy
     from ..strategies.limiting import with_params
     from ..strategies.registry import strategy_of
 
     policy = engine.serving.choose(None, options["account"], (), text).policy
-    strategy = strategy_of(options["strategy"] or policy.strategy or DEFAULT)
+    strategy = strategy_of(options["strategy"]) if options["strategy"] else own_strategy(policy)
     own = options["strategy"] or options["max_tokens"] is not None or options["temperature"] is not None
     return {
         "budget": budget,
