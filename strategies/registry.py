@@ -81,7 +81,7 @@ def find_recorded(name: str, /, **settings: Any) -> Strategy:
     if name in plugins:
         return _make(plugins[name].load(), name, settings, trusted=False, finds=find_recorded)
     if ":" in name:
-        text = f"{name!r:.80}: a bank or a policy names strategies, it does not import them: install it as an entry point"
+        text = f"{name!r:.80}: a bank or a policy does not import what it names: install it as an entry point"
         raise UnknownName(text, kind="strategy", name=name)
     raise UnknownName.of("strategy", name, {*BUILT_IN, *plugins})
 

@@ -42,8 +42,9 @@ def stored(value: Any, address_of: Callable[[Any], str]) -> Any:
 
 def revived(value: Any, kind: str, find: Find, trusted: bool = True, ours: bool = False) -> Any:
     """A setting from JSON. `kind` is the annotation of the field that takes it, `find(name, **settings)` finds a
-    strategy by its name. What is not `trusted` imports nothing and reads no file: there "@" and addresses are refused, but for this package's own classes where `ours` is set.
-    Raises as `find` does, and `CallerError` for parameters that are none, and for an object where none is taken."""
+    strategy by its name. What is not `trusted` imports nothing and reads no file: there "@" and addresses are refused,
+    but for this package's own classes where `ours` is set. Raises as `find` does, and `CallerError` for parameters that
+    are none, and for an object where none is taken."""
     if isinstance(value, list | tuple):
         return tuple(revived(one, kind, find, trusted, ours) for one in value)
     if isinstance(value, str):

@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satisfice.cli.curving import compare as compare_command
+from satisfice.cli.comparing import compare as compare_command
 from satisfice.cli.curving import curve as curve_command
 from satisfice.cli.curving import default_worths, spread, worths_of
 from satisfice.core.errors import CallerError, StoreError, UnknownName
 from satisfice.experiments.curves import compare, curves_of, frontier, save, save_comparison
 from satisfice.experiments.curves.comparing import pick, sign_test
 from satisfice.experiments.curves.labels import place, sampled
-from satisfice.experiments.curves.page import data_of, embedded, hover
+from satisfice.experiments.curves.page import blocks, data_of, embedded, hover
 from satisfice.experiments.curves.picture import accuracy_spend
 from satisfice.experiments.curves.style import dollars, figure, paper, worths
 from satisfice.experiments.intervals import Interval
@@ -64,8 +64,8 @@ def test_a_policy_is_a_line_over_its_worths_and_fixed_votes_are_one_line():
 def test_labels_name_models_only_where_there_are_several():
     labels = [s.label for s in curves_of(made_report(("p",), models=("lab/small", "lab/large"))).series]
     assert labels == [
-        "small",
-        "large",
+        "p (small)",
+        "p (large)",
         "fixed votes (small)",
         "fixed votes (large)",
         "oracle",
@@ -468,3 +468,49 @@ def small_bank(tmp_path_factory):
 
 def test_a_saved_report_is_the_report():
     assert isinstance(Report.from_dict(made_report().to_dict(each=True)), Report)
+
+
+# -- what names no model is asked of the other's; policies are told once; questions of a policy are left out ---------
+
+
+@pytest.fixture(scope="module")
+def two_models(small_bank):
+    from satisfice.experiments import Bank
+
+    first = Bank.open(small_bank)
+    return Bank.merge(first, Bank.open(small_bank), rename={"lab/small": "lab/large"})
+
+
+def test_a_side_without_a_model_is_measured_on_the_others(two_models):
+    from satisfice.budgets.policy import Policy
+    from satisfice.experiments.curves.sides import alike, side
+
+    tuned = side("tuned", Policy(strategy="self_consistency:model=lab/large"), two_models)
+    for other in (side("declared", None, two_models), side("single_shot", None, two_models, ("single_shot",))):
+        a, b = alike(tuned, other)
+        assert a.places == b.places == [("lab/large", "direct")]
+    plain = side("single_shot", None, two_models, ("single_shot",))
+    with pytest.raises(CallerError, match="choose one with --model"):
+        alike(plain, plain)
+
+
+def test_a_policy_is_told_once_and_its_name_comes_first():
+    one = {f"tuned fold {i}": {"bank": "b", "questions_seen": "x"} for i in range(10)}
+    assert blocks(one) == {"tuned": {"bank": "b"}}
+    crossed = {f"fit fold {i}": {"bank": "b", "questions": i} for i in range(3)}
+    assert blocks(crossed) == {"fit": {"bank": "b", "fitted": "3 times, each on the other folds"}}
+    report = made_report(("tuned",))
+    name = 'self_consistency:most=16,model=lab/small,params={"temperature":0.7}'
+    rows = (*report.rows, replace(report.rows[0], name=name))
+    assert "tuned, self_consistency most=16" in {s.label for s in curves_of(replace(report, rows=rows)).series}
+
+
+def test_unseen_leaves_out_what_a_policy_was_fitted_on(small_bank):
+    from satisfice.cli.measured import unseen_only
+    from satisfice.experiments import Bank, fit
+
+    bank = Bank.open(small_bank)
+    policy = fit(bank, folds=bank.folds[:-1])
+    assert unseen_only(bank, [policy]).folds == bank.folds[-1:]
+    with pytest.raises(CallerError, match="every question"):
+        unseen_only(bank, [fit(bank)])

@@ -18,7 +18,12 @@ RINGS = (7.0, 14.0, 24.0, 38.0, 56.0, 80.0)  # pixels between the anchor and the
 # Right first, where a line ends, then what slopes off it, then above and below; left last.
 TURNS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8)
 PAD = 2.0
-COVERS, FAR, TURNED = 3.0, 0.12, 0.35  # what a covered point, a pixel away and a step of turn cost
+COVERS, FAR, TURNED, CROSSED = (
+    3.0,
+    0.12,
+    0.35,
+    30.0,
+)  # what a covered point, a pixel away, a step of turn and a leader through a label cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ def place(
     as the lines, sampled. `bounds`: left, bottom, right, top. `scale`: pixels of the picture per pixel of `RINGS`.
     """
     placed: list[Box | None] = []
+    leaders: list[XY] = []
     for anchor, size in zip(anchors, sizes, strict=True):
         near = [
             p for p in covered if abs(p[0] - anchor[0]) < size[0] + 90 * scale and abs(p[1] - anchor[1]) < 130 * scale
@@ -74,10 +80,21 @@ def place(
                 if not box.within(*bounds) or any(box.overlaps(other) for other in placed if other):
                     continue
                 paid = FAR * ring + TURNED * rank + COVERS * sum(map(box.holds, near))
+                own = leader(anchor, box)
+                crossed = any(other.holds(point) for other in placed if other for point in own)
+                paid += CROSSED * (crossed + any(map(box.holds, leaders)))
                 if paid < cost:
                     best, cost = box, paid
         placed.append(best)
+        leaders += leader(anchor, best) if best else ()
     return placed
+
+
+def leader(anchor: XY, box: Box) -> list[XY]:
+    """Points along the line from what is named to the nearest edge of its label."""
+    x = min(max(anchor[0], box.x - box.width / 2), box.x + box.width / 2)
+    y = min(max(anchor[1], box.y - box.height / 2), box.y + box.height / 2)
+    return sampled([anchor, (x, y)], 6.0)
 
 
 def _box(anchor: XY, size: XY, ring: float, turn: int) -> Box:

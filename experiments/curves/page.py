@@ -37,7 +37,9 @@ def page(curves: Curves, command: str = "", pictures: Mapping[str, str] | None =
         finding=finding(curves),
         axes=[(axis, SAID[axis], axis in curves.axes, unit(curves, axis).title) for axis in AXES],
         rows=[line for series in curves.series for line in _lines(curves, series)],
-        policies={name: _facts(facts) for name, facts in curves.policies.items()},
+        policies={name: _facts(facts) for name, facts in blocks(curves.policies).items()},
+        bank=Path(str(curves.bank.get("path") or "a bank")).name,
+        unknown=_unrecorded(curves),
         settings=_facts(curves.settings),
         pictures={title: inline(svg, title) for title, svg in (pictures or {}).items()},
         command=command,
@@ -46,6 +48,29 @@ def page(curves: Curves, command: str = "", pictures: Mapping[str, str] | None =
         plotly=get_plotlyjs(),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
     )
+
+
+def blocks(policies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is on record of each policy, once: folds that share a policy are one, and of folds that were each fitted on
+    the others only what they have in common is told."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for name, facts in policies.items():
+        head, fold, number = name.rpartition("fold ")
+        groups.setdefault(head.strip() if fold and number.isdigit() else name, []).append(facts)
+    made = {}
+    for name, held in groups.items():
+        same = {k: v for k, v in held[0].items() if all(one.get(k) == v for one in held) and k != "questions_seen"}
+        crossed = any(one != held[0] for one in held)
+        made[name] = same | ({"fitted": f"{len(held)} times, each on the other folds"} if crossed else {})
+    return made
+
+
+def _unrecorded(curves: Curves) -> list[str]:
+    """Which axes cannot be chosen, and why."""
+    models = sorted({p.row.model for s in curves.series if s.kind == "policy" for p in s.points})
+    return [
+        f"{SAID[axis]}: not recorded for {short(', '.join(models), 80)}" for axis in AXES if axis not in curves.axes
+    ]
 
 
 def render(template: str, **facts: Any) -> str:

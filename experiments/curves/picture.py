@@ -9,7 +9,7 @@ from typing import Any
 
 from .labels import Box, place, sampled
 from .series import Axis, Curves, Point, Series, frontier
-from .style import BLACK, DARK, FIXED, Ink, Unit, blank, ink, settle, unit
+from .style import BLACK, DARK, FIXEDS, Ink, Unit, blank, ink, settle, unit
 
 SIZE = (3.4, 2.75)  # inches: one column of a two-column paper
 MOST = 14  # labels, beyond which the lesser baselines go without
@@ -157,7 +157,7 @@ def _leader(axes: Any, anchor: tuple[float, float], box: Box, colour: str) -> No
     """A thin line to a label that had to stand away from what it names."""
     x = min(max(anchor[0], box.x - box.width / 2), box.x + box.width / 2)
     y = min(max(anchor[1], box.y - box.height / 2), box.y + box.height / 2)
-    if abs(x - anchor[0]) + abs(y - anchor[1]) < 16:
+    if abs(x - anchor[0]) + abs(y - anchor[1]) < 9:
         return
     (x0, y0), (x1, y1) = axes.transData.inverted().transform([anchor, (x, y)])
     axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.4, zorder=2.5, scalex=False, scaley=False)
@@ -175,9 +175,9 @@ def _wanted(drawing: _Drawing, drawn: Sequence[Series]) -> list[tuple[str, tuple
         rank = 1 if series.points[0].row.name in ("best single model", "random model") else rank
         found.append((rank, -series.best, series.label, drawing.xy(points)[-1], ink(series)))
         votes = [p for p in points if p.row.name.startswith("majority of ")]
-        if ink(series) is FIXED and votes:
+        if ink(series) in FIXEDS and votes:
             name = series.label.replace("fixed votes", "single shot")
-            found.append((2, 0.0, name, drawing.xy(points)[0], FIXED))
+            found.append((2, 0.0, name, drawing.xy(points)[0], ink(series)))
     steps = drawing.xy(on)
     if len(steps) > 1:  # beside the middle of its longest tread
         (x, y), (then, _) = max(pairwise(steps), key=lambda two: two[1][0] / two[0][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -37,6 +38,7 @@ class Series:
     kind: Literal["policy", "baseline", "level"]
     points: tuple[Point, ...]
     colour: int | None = None
+    shade: int = 0  # of several lines of fixed votes, which one
 
     def on(self, axis: Axis) -> tuple[Point, ...]:
         """The points that this axis knows, by growing spend."""
@@ -126,15 +128,21 @@ class _Names:
         self.arms = len({(row.model, row.arm) for row in own}) > len({row.model for row in own})
 
     def of(self, row: Row) -> str:
-        head = [row.name] if self.names else []
-        head += [row.policy or "no policy"] if self.policies else []
-        if not head and self.models:
-            return _short(row.model) + (f" ({row.arm})" if self.arms else "")
-        return (", ".join(head) or row.name) + self.where(row)
+        head = [row.policy or "no policy"] if self.policies or row.policy not in ("", "declared") else []
+        head += [_words(row.name)] if self.names or not head else []
+        return ", ".join(head) + self.where(row)
 
     def where(self, row: Row) -> str:
         at = ([_short(row.model)] if self.models else []) + ([row.arm] if self.arms else [])
         return f" ({', '.join(at)})" if at else ""
+
+
+def _words(name: str) -> str:
+    """A strategy in few words: without its model and its parameters, which stand elsewhere."""
+    head, colon, rest = name.partition(":")
+    kept = [part for part in re.sub(r"params=\{[^{}]*\},?", "", rest).split(",") if part]
+    kept = [part for part in kept if not part.startswith("model=")]
+    return head + (" " + ",".join(kept) if colon and kept else "")
 
 
 def _short(model: str) -> str:
@@ -187,10 +195,10 @@ def _baselines(rows: Sequence[Row], names: _Names) -> list[Series]:
     made = []
     singles = [row for row in rows if row.name == "single_shot"]
     votes = [row for row in rows if row.name.startswith("majority of ")]
-    for row in singles:
+    for shade, row in enumerate(singles):
         more = [v for v in votes if (v.model, v.arm) == (row.model, row.arm)]
         label = "fixed votes" if more else "single shot"
-        made.append(Series(label + names.where(row), "baseline", tuple(_point(r) for r in (row, *more))))
+        made.append(Series(label + names.where(row), "baseline", tuple(_point(r) for r in (row, *more)), None, shade))
     for row in rows:
         if row in singles or row in votes:
             continue

@@ -36,6 +36,11 @@ INKS = (
 )
 MUTED = Ink("#bdbdbd", "#6b6b6b", (), ".", "circle")
 FIXED = Ink(GREY, DARK, (4, 3), "|", "line-ns-open")
+FIXEDS = (
+    FIXED,
+    Ink("#6e5a46", "#574636", (1, 2), "1", "y-down-open"),
+    Ink("#4f6d8f", "#3a5270", (6, 2, 1, 2), "2", "y-up-open"),
+)
 LEVEL = Ink(DARK, DARK, (1, 3), "_", "line-ew-open")
 _PLAIN = {
     "best single model": Ink(DARK, DARK, (), "*", "star"),
@@ -59,7 +64,7 @@ def ink(series: Series) -> Ink:
     if series.kind == "level":
         return LEVEL
     if series.kind == "baseline":
-        return _PLAIN.get(series.points[0].row.name, FIXED)
+        return _PLAIN.get(series.points[0].row.name, FIXEDS[series.shade % len(FIXEDS)])
     return MUTED if series.colour is None else INKS[series.colour % len(INKS)]
 
 

@@ -84,7 +84,7 @@ class Standing:
             )
         elif any(_own(conditions.get(f"{model} {condition}")) for model, condition in self.kept):
             found.append(
-                'recorded by prompts of its own (bank.json, "conditions"): the figures hold for requests that are '
+                'recorded by prompts of its own (manifest.json, "conditions"): the figures hold for requests that are '
                 "asked by the same ([prompts] in the settings)"
             )
         return found

@@ -37,7 +37,7 @@ _COMMANDS = {
     ),
     "policy": ("policies", "Versions of policies: promote with evidence, roll back, audit."),
     "curve": ("curving", "Accuracy against spend: a page, pictures and numbers."),
-    "compare": ("curving", "Two policies side by side: what changed, and is it significant?"),
+    "compare": ("comparing", "Two policies side by side: what changed, and is it significant?"),
     "train-coordinator": ("coordinating", "Learn from a bank which model a question should go to."),
     "calibrate": ("calibrating", "Measure the verifiers of a bank: what is a score worth as a probability?"),
     "demo": ("demo", "Solve a few dozen questions on the embedded model and draw the curve."),

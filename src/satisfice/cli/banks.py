@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,14 +214,17 @@ def _show_info(opened: Bank, as_json: bool) -> None:
             for r in recorded
         )
         table(["verifier", "verdicts", "unknown", "cost/verdict"], told, right="verdicts unknown cost/verdict")
-    _show_more(facts)
+    _show_more(facts, sorted({place[1] for place, row in opened.draws.items() if any(d.seconds is None for d in row)}))
 
 
-def _show_more(facts: dict[str, Any]) -> None:
+def _show_more(facts: dict[str, Any], untimed: Sequence[str]) -> None:
     """Runs, models, and what stands in the way of a fair measurement."""
     if facts["runs"]:
         click.echo()
-        runs = ((n, r["questions"], r["runs"], r["effects"], f"{r['accuracy']:.3f}") for n, r in facts["runs"].items())
+        runs = (
+            (n if len(n) <= 60 else n[:59] + "…", r["questions"], r["runs"], r["effects"], f"{r['accuracy']:.3f}")
+            for n, r in facts["runs"].items()
+        )
         table(["strategy", "questions", "runs", "effects", "accuracy"], runs, right="questions runs effects accuracy")
     click.echo()
     for model in sorted({*facts["prices"], *facts["fingerprints"]}):
@@ -229,6 +233,8 @@ def _show_more(facts: dict[str, Any]) -> None:
         click.echo(f"{model}: fingerprint {told or 'unknown'}{listed}")
     parts = sum(facts["parts"].values())
     latency = "known" if facts["latency_known"] else "unknown"
+    if facts["latency_known"] and untimed:
+        latency = f"not recorded for {', '.join(untimed)}"
     click.echo(f"licence: {facts['licence'] or 'unknown'}; latency {latency}; {parts} part files")
     if facts["near_duplicates"]:
         groups = facts["near_duplicates"]

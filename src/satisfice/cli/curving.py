@@ -1,4 +1,4 @@
-"""`satisfice curve` and `satisfice compare`: was it worth it, as a page, pictures and numbers."""
+"""`satisfice curve`: was it worth it, as a page and pictures; and what `satisfice compare` shares with it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import CallerError, UnknownName
-from .measured import check_worths, unseen_only
+from .measured import unseen_only
 from .output import emit, json_option, note
 from .progressing import progress
 
 if TYPE_CHECKING:
     from ..experiments import Bank, Report
-    from ..experiments.report import Row
 
 POINTS, FEW = 8, 4  # default worths, and where each of them takes long
 ORDERS = 3
 LEAST, MOST = 10.0, 3000.0  # default worths: this many draws of the cheapest model, and of the dearest
 
 
-def _measuring(command: Any) -> Any:
+def measuring(command: Any) -> Any:
     """The options of whatever replays a bank."""
     for option in reversed(
         (
@@ -58,7 +57,7 @@ def _measuring(command: Any) -> Any:
     return command
 
 
-_report_option = click.option(
+report_option = click.option(
     "--report",
     "report_path",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -67,7 +66,7 @@ _report_option = click.option(
 
 
 @click.command()
-@_measuring
+@measuring
 @click.option("--policy", "policies", multiple=True, help='A policy file, "declared" or "fit" (repeat: a line each).')
 @click.option("--strategy", "strategies", multiple=True, help="As in `solve` (repeat: a line each).")
 @click.option(
@@ -79,7 +78,7 @@ _report_option = click.option(
     "from 10 draws of the cheapest model to 3,000 of the dearest.",
 )
 @click.option("--axis", type=click.Choice(["usd", "tokens", "seconds"]), help="Of the pictures (the page has all).")
-@_report_option
+@report_option
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
 @json_option
 def curve(
@@ -115,13 +114,13 @@ def curve(
         report = Report.load(report_path)
     else:
         assert bank_path is not None
-        opened = _opened(bank_path, options, options["policies"])
+        opened = opened_bank(bank_path, options, options["policies"])
         slow = _slow(opened, _asked(opened, options))
         dollars = worths_of(worths) or default_worths(opened, FEW if slow else POINTS)
         report = _measure(opened, options, dollars, as_json)
         if slow:
             note(f"slow to replay: {len(dollars or [0])} worths, {options['resamples'] or 1} orders (--resamples)")
-    made = save(report, out, axis=axis, command=_command())
+    made = save(report, out, axis=axis, command=command_line())
     curves = curves_of(report)
     if as_json:
         emit({"files": {name: str(place) for name, place in made.items()}, "questions": curves.questions})
@@ -133,79 +132,6 @@ def curve(
     for line in curves.left_out:
         note(f"not drawn: {line}")
     click.echo(f"\n{made['index.html']}\nand {', '.join(name for name in made if name != 'index.html')}")
-    return 0
-
-
-@click.command()
-@click.argument("names", nargs=-1, metavar="A B")
-@_measuring
-@click.option("--strategy", "strategies", multiple=True, help="What both policies think by (default: their own).")
-@click.option("--worth", type=float, help="What a right answer is worth, in dollars (default: the policy's).")
-@_report_option
-@click.option("--pair", metavar="A,B", help="Which two of the report, where A and B are not given.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
-@json_option
-def compare(
-    names: tuple[str, ...],
-    bank_path: Path | None,
-    report_path: Path | None,
-    worth: float | None,
-    pair: str | None,
-    out: Path,
-    as_json: bool,
-    **options: Any,
-) -> int:
-    """Set two policies (or strategies) side by side: what changed, on which questions, and is it significant?
-
-    A and B are policy files, "declared" or "fit", or strategies as in `solve`; with --report, the names of its
-    policies or strategies. What names no model and no temperature is asked of the other's. Written are compare.html (works offline), compare.json, compare.png and .svg.
-
-    \b
-    satisfice compare policy.json declared --bank my-bank --out compared
-    satisfice compare self_consistency single_shot --bank small --model local/smollm2 --out compared
-    satisfice compare policy.json single_shot --bank my-bank --unseen --out compared
-    satisfice compare --report report.json --pair fitted,declared --worth 0.01 --out compared
-    """
-    from ..experiments import curves
-
-    if pair and not names:
-        names = tuple(part.strip() for part in pair.split(","))
-    if len(names) != 2:
-        raise CallerError(f"expected two things to compare, got {len(names)}: satisfice compare A B --bank my-bank")
-    if (bank_path is None) == (report_path is None):
-        raise CallerError("expected one of --bank and --report")
-    if options["unseen"] and report_path is not None:
-        raise CallerError("--report was measured already: --unseen goes with --bank")
-    check_worths([worth] if worth is not None else [])
-    texts: dict[str, str] = {}
-    if report_path is not None:
-        from ..experiments import Report
-        from ..experiments.curves.comparing import pick
-
-        report = Report.load(report_path)
-        places = {"model": options["models"], "arm": options["arms"]}
-        report = _only(report, places)
-        a, b = (pick(report, name, worth) for name in names)
-        said: tuple[str, ...] | None = names if a.worth == b.worth else None
-    else:
-        assert bank_path is not None
-        opened = _opened(bank_path, options, names, narrow=False)
-        texts = {question.id: question.text for question in opened.questions.values()}
-        report, a, b = _both(opened, names, options, worth, as_json)
-        said = _stems(names)
-    found = curves.compare(a, b, report, (said[0], said[1]) if said else None)
-    made = curves.save_comparison(found, out, command=_command(), texts=texts)
-    if as_json:
-        emit({**found.to_dict(), "files": {name: str(place) for name, place in made.items()}})
-        return 0
-    click.echo(found.says())
-    if found.difference.usd is not None:
-        from ..experiments.curves.comparison_page import amount, unit_of
-
-        how = unit_of(found)
-        click.echo(f"{how.title.capitalize()}: {amount(found.difference.usd, how)}.")
-    click.echo(f"Exact sign test: {found.count('won')} questions won, {found.count('lost')} lost, p = {found.p:.3g}.")
-    click.echo(f"\n{made['compare.html']}")
     return 0
 
 
@@ -249,7 +175,7 @@ def default_worths(bank: Bank, points: int = POINTS) -> list[float] | None:
     return spread(LEAST * min(means), MOST * max(means), points)
 
 
-def _opened(path: Path, options: dict[str, Any], names: Sequence[str] = (), narrow: bool = True) -> Bank:
+def opened_bank(path: Path, options: dict[str, Any], names: Sequence[str] = (), narrow: bool = True) -> Bank:
     """The bank, with the models and conditions that are asked for; `narrow`: else with the main condition of each
     model. `names`: of policies, whose questions --unseen leaves out."""
     from ..budgets.policy import Policy
@@ -261,7 +187,7 @@ def _opened(path: Path, options: dict[str, Any], names: Sequence[str] = (), narr
             raise UnknownName.of("recorded verifier", name, opened.verifiers)
     chosen = opened.select(models=options["models"] or None, arms=options["arms"] or None)
     if options["unseen"]:
-        made = [one for one in map(_policy, filter(_is_policy, names)) if isinstance(one, Policy)]
+        made = [one for one in map(policy_of, filter(is_policy, names)) if isinstance(one, Policy)]
         chosen = unseen_only(chosen, made)
     if options["arms"] or options["every_arm"] or not narrow:
         return chosen
@@ -279,7 +205,7 @@ def _own(bank: Bank, options: dict[str, Any]) -> list[Any]:
     """What the policies that are asked for think by themselves."""
     from ..experiments.naming import default_strategies
 
-    made = [one for one in map(_policy, options.get("policies") or ()) if one not in (None, "fit")]
+    made = [one for one in map(policy_of, options.get("policies") or ()) if one not in (None, "fit")]
     return [strategy for one in made if one.strategy for strategy in default_strategies(bank, one).values()]
 
 
@@ -299,14 +225,19 @@ def _asked(bank: Bank, options: dict[str, Any]) -> list[Any]:
     return [strategy_of(name) for name in options["strategies"]] or _own(bank, options)
 
 
-def _policy(text: str) -> Any:
+def policy_of(text: str) -> Any:
     """A policy as `evaluate` takes it: a file's, "fit", or None for the declared one."""
     from ..budgets.policy import Policy
 
     return None if text == "declared" else "fit" if text == "fit" else Policy.load(text)
 
 
-def _stems(names: Sequence[str]) -> tuple[str, ...]:
+def is_policy(name: str) -> bool:
+    """Whether a name is that of a policy, and not of a strategy."""
+    return name in ("declared", "fit") or Path(name).is_file()
+
+
+def stems(names: Sequence[str]) -> tuple[str, ...]:
     """Policies by the names of their files, where these differ."""
     stems = tuple(Path(name).stem if Path(name).is_file() else name for name in names)
     return stems if len(set(stems)) == len(stems) else tuple(names)
@@ -319,13 +250,13 @@ def _measure(bank: Bank, options: dict[str, Any], worths: list[float] | None, as
     # Without either, what is quick: `auto` over several models takes minutes where voting takes seconds.
     wanted = options["strategies"] or (() if names else ("self_consistency",))
     told = {
-        "policies": dict(zip(_stems(names), map(_policy, names), strict=True)),
+        "policies": dict(zip(stems(names), map(policy_of, names), strict=True)),
         "strategies": {name: strategy_of(name) for name in wanted},
     }
-    return _replay(bank, told, options, worths, as_json)
+    return replayed(bank, told, options, worths, as_json)
 
 
-def _replay(
+def replayed(
     bank: Bank, told: dict[str, dict[str, Any]], options: dict[str, Any], worths: list[float] | None, as_json: bool
 ) -> Report:
     """`told`: the policies and the strategies by name, where there are any."""
@@ -350,51 +281,7 @@ def _replay(
         )
 
 
-def _both(
-    bank: Bank, names: Sequence[str], options: dict[str, Any], worth: float | None, as_json: bool
-) -> tuple[Report, Row, Row]:
-    """The report of the first, and a row of each. What each is replayed on is settled before either is."""
-    from ..budgets.policy import Policy
-    from ..experiments.curves.sides import alike, side
-
-    made = []
-    for name, said in zip(names, _stems(names), strict=True):
-        policy = _policy(name) if _is_policy(name) else None
-        asked = options["strategies"] if _is_policy(name) else (name,)
-        made.append(side(said, policy, bank, asked))
-    sides = alike(*made, arms=options["arms"], every_arm=options["every_arm"])
-    if worth is None:
-        worth = next((s.policy.worth for s in sides if isinstance(s.policy, Policy) and s.policy.worth), None)
-    found = []
-    for one in sides:
-        ((model, arm),) = one.places
-        note(f"{one.name}: {one.called} on {model} ({arm})")
-        told = {"policies": {one.name: one.policy}, "strategies": {one.called: one.strategy}}
-        report = _replay(one.bank, told, options, [worth] if worth is not None else None, as_json)
-        rows = [row for row in report.rows if not row.baseline and row.each]
-        if len(rows) != 1:
-            raise CallerError(f"{one.name} could not be replayed on {model} ({arm}): {_why(report)}")
-        found.append((report, rows[0]))
-    (report, a), (_, b) = found
-    return report, a, b
-
-
-def _why(report: Report) -> str:
-    return next((row.note for row in report.rows if not row.baseline and row.note), "no question was measured")
-
-
-def _is_policy(name: str) -> bool:
-    return name in ("declared", "fit") or Path(name).is_file()
-
-
-def _only(report: Report, places: dict[str, tuple[str, ...]]) -> Report:
-    from dataclasses import replace
-
-    rows = [r for r in report.rows if all(not want or getattr(r, key) in want for key, want in places.items())]
-    return replace(report, rows=tuple(rows))
-
-
-def _command() -> str:
+def command_line() -> str:
     """What was called, as one would type it."""
     name = Path(sys.argv[0]).name
     return shlex.join(["satisfice", *sys.argv[1:]]) if name.startswith(("satisfice", "__main__")) else ""

@@ -32,8 +32,8 @@ def check_worths(worths: Iterable[float]) -> None:
     for worth in worths:
         if not (isfinite(worth) and worth > 0):
             raise CallerError(
-                f"--worth {worth:g}: expected dollars above zero, as 0.01: an answer that is worth nothing is not worth "
-                "a call"
+                f"--worth {worth:g}: expected dollars above zero, as 0.01: an answer that is worth nothing is not "
+                "worth a call"
             )
 
 
@@ -54,6 +54,8 @@ def unseen_only(bank: Bank, policies: Sequence[Policy]) -> Bank:
 def show(report: Report, left: Sequence[str] = (), *, wide: bool = False, metrics: bool = False) -> None:
     """The whole report: rows, differences, metrics where asked, notes, warnings. `left`: arms that were not judged."""
     small = max((row.usd.estimate for row in report.rows if row.usd), default=0.0) < SMALL
+    for line in report.warnings:
+        click.echo(f"warning: {line}")
     _rows(report, wide, 1000 if small else 1)
     _differences(report.comparisons, 1000 if small else 1)
     if metrics:
@@ -66,8 +68,6 @@ def show(report: Report, left: Sequence[str] = (), *, wide: bool = False, metric
 
     click.echo()
     click.echo(f"intervals: {report.settings['interval']}; {report.settings['resamples']} orders of each question")
-    for line in report.warnings:
-        click.echo(f"warning: {line}")
     if left:
         click.echo(f"note: only the main arm of each model; left out: {_some(left)} (--arm NAME, or --every-arm)")
     for line in notes(report.rows):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import BadBudget, BadQuery, CallerError
+from ..core.errors import BadBudget, BadQuery, CallerError, UnknownName
 from ..core.task import KINDS
 from .interrupting import finished, interruptible, late_code
 from .output import emit, json_option, note, spent_said
@@ -99,7 +99,10 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     messages_of(text)  # a bad query is said before anything is loaded
     held = {"policy": options["policy"], "journal": options["journal"], "tools": tooled(options["tools"])}
     engine = Engine(models or None, settings=config, **held)
-    if not models and not engine.settings.default:
+    needed = () if options["strategy"] else _needed(engine, options["account"], text)
+    if not models and not engine.settings.default and needed:
+        engine = Engine(needed, settings=engine.settings, **held)
+    elif not models and not engine.settings.default:
         note(f"no model named: using the embedded {EMBEDDED} (135M parameters: weak). Choose one with --model.")
         engine = Engine(EMBEDDED, settings=engine.settings, **held)
     kept = (engine.settings.journal if options["journal"] is None else options["journal"]) is not False
@@ -117,6 +120,23 @@ def solve(query: tuple[str, ...], as_json: bool, models: tuple[str, ...], config
     solution, late = anyio.run(finished, engine, work)
     show(solution, as_json, tools=options["tools"])
     return late_code(late, as_json)
+
+
+def _needed(engine: Engine, account: str | None, text: str) -> list[str]:
+    """The models that the policy's own strategy names. Raises `CallerError` where one is not known here."""
+    from ..scheduler.preparing import own_strategy
+    from ..strategies.registry import models_of
+
+    named = list(models_of(own_strategy(engine.serving.choose(None, account, (), text).policy)))
+    for model in named:
+        try:
+            engine.names(model)
+        except UnknownName as error:
+            raise CallerError(
+                f"the policy asks the model {model!r}, which is not known here: name it in satisfice.toml "
+                f'([models."{model}"]), or tune again with --model and one that is'
+            ) from error
+    return named
 
 
 def tooled(specs: Sequence[str]) -> dict[str, Any]:

@@ -149,4 +149,9 @@ def _show(tuned: Tuned, out: Path, bank: Path) -> None:
         click.echo(f"note: {line}")
     if tuned.check:
         click.echo(f"requests have to bring the check {tuned.check!r}, as `solve --check`")
+    from ..strategies.registry import models_of, recorded_strategy
+
+    if named := models_of(recorded_strategy(tuned.policy.strategy)) if tuned.policy.strategy else ():
+        said = f"model{'s' if len(named) > 1 else ''} {', '.join(named)}"
+        click.echo(f"`solve` needs the {said}: name them in satisfice.toml, or tune with --model")
     click.echo(f"try: satisfice evaluate --bank {json.dumps(str(bank)) if ' ' in str(bank) else bank} --policy {out}")
