@@ -132,8 +132,9 @@ class _Names:
         head += [_words(row.name)] if self.names or not head else []
         return ", ".join(head) + self.where(row)
 
-    def where(self, row: Row) -> str:
-        at = ([_short(row.model)] if self.models else []) + ([row.arm] if self.arms else [])
+    def where(self, row: Row, arm: bool = False) -> str:
+        """The model, where there are several; the arm likewise, or if asked for."""
+        at = ([_short(row.model)] if self.models else []) + ([row.arm] if arm or self.arms else [])
         return f" ({', '.join(at)})" if at else ""
 
 
@@ -198,7 +199,12 @@ def _baselines(rows: Sequence[Row], names: _Names) -> list[Series]:
     for shade, row in enumerate(singles):
         more = [v for v in votes if (v.model, v.arm) == (row.model, row.arm)]
         label = "fixed votes" if more else "single shot"
-        made.append(Series(label + names.where(row), "baseline", tuple(_point(r) for r in (row, *more)), None, shade))
+        several = len({other.arm for other in singles if other.model == row.model}) > 1
+        made.append(
+            Series(
+                label + names.where(row, arm=several), "baseline", tuple(_point(r) for r in (row, *more)), None, shade
+            )
+        )
     for row in rows:
         if row in singles or row in votes:
             continue
