@@ -47,7 +47,7 @@ def made_up(kinds: tuple[tuple[float, float, int, float, float], ...], count: in
             x = dice.random()
             other = f"w{dice.integers(others)}" if others else f"w{i}.{j}"
             keys.append(None if dice.random() < blank else "r" if x < theta else "d" if x < theta + phi else other)
-        questions[f"q{i}"] = Question(f"q{i}", "made-up", "", "r", "text", (), i % 10)
+        questions[f"q{i}"] = Question(f"q{i}", "made-up", f"made-up {i}", "r", "text", (), i % 10)
         rows[f"q{i}", "m", "a"] = tuple(Draw(j, key or "", key, key == "r", 1, 1, 1000) for j, key in enumerate(keys))
     return Bank(questions, rows)
 
